@@ -1,0 +1,22 @@
+-- Take one of our tables out of pg_partman's configuration, with its template table.
+CREATE OR REPLACE FUNCTION audit._partman_forget(p_parent text)
+    RETURNS void
+    LANGUAGE plpgsql
+    VOLATILE
+    SET search_path = pg_catalog, pg_temp
+AS $_partman_forget$
+DECLARE
+    v_template text;
+BEGIN
+    EXECUTE format('DELETE FROM %I.part_config WHERE parent_table = $1 RETURNING template_table',
+                   audit._partman_schema())
+       INTO v_template USING p_parent;
+    IF v_template IS NOT NULL THEN
+        EXECUTE format('DROP TABLE IF EXISTS %s', v_template::regclass);
+    END IF;
+END;
+$_partman_forget$;
+
+COMMENT ON FUNCTION audit._partman_forget(text) IS
+    'Internal: remove audit.transaction or audit.event from the configuration of pg_partman.';
+REVOKE ALL ON FUNCTION audit._partman_forget(text) FROM PUBLIC;

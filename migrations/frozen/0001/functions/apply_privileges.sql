@@ -1,0 +1,46 @@
+-- Grant what each role needs; this file is the whole privilege matrix. Run by every revision.
+-- The application's role needs nothing: it only may say who acts.
+CREATE OR REPLACE FUNCTION audit.apply_privileges()
+    RETURNS void
+    LANGUAGE plpgsql
+    VOLATILE
+    SET search_path = pg_catalog, pg_temp
+AS $apply_privileges$
+DECLARE
+    c_everyone CONSTANT text[] := '{set_context}';
+    c_reader CONSTANT text[] := '{history, transaction_changes, actor_activity, status, '
+        'transaction_id, _transaction_key, _tracked_table_id, _cast_key, _cursor, '
+        '_cursor_parts, _page_start, change, column_change, partition, '
+        'tracked_table, maintenance_run, setting}';
+    c_admin CONSTANT text[] := '{attach, detach, _check_attachable, _trigger_definitions, '
+        '_register_table, _unregister_table, capture_row, capture_statement, capture_truncate, '
+        'run_maintenance, set_partitioning, schedule_jobs, unschedule_jobs}';
+    v_setting audit.setting;
+    v_grant record;
+BEGIN
+    SELECT * INTO STRICT v_setting FROM audit.setting;
+    GRANT USAGE ON SCHEMA audit TO PUBLIC;
+    FOR v_grant IN
+        SELECT CASE WHEN o.is_function THEN 'EXECUTE ON FUNCTION ' ELSE 'SELECT ON ' END
+               || o.identity AS privilege, w.grantee
+          FROM (SELECT proname AS name, oid::regprocedure::text AS identity, true AS is_function
+                  FROM pg_proc WHERE pronamespace = 'audit'::regnamespace
+                UNION ALL
+                SELECT relname, oid::regclass::text, false
+                  FROM pg_class WHERE relnamespace = 'audit'::regnamespace) AS o
+          JOIN (VALUES (c_everyone, 'PUBLIC'),
+                       (c_reader, quote_ident(v_setting.reader_role)),
+                       (c_reader || c_admin, quote_ident(v_setting.admin_role)))
+                AS w (names, grantee) ON o.name = ANY (w.names)
+         ORDER BY 2, 1
+    LOOP
+        EXECUTE format('GRANT %s TO %s', v_grant.privilege, v_grant.grantee);
+    END LOOP;
+    EXECUTE format('GRANT UPDATE (default_window) ON audit.setting TO %I', v_setting.admin_role);
+END;
+$apply_privileges$;
+
+COMMENT ON FUNCTION audit.apply_privileges() IS
+    'Grant readers, administrators and everybody what they need on schema audit. Run by each '
+    'revision; safe to run again.';
+REVOKE ALL ON FUNCTION audit.apply_privileges() FROM PUBLIC;

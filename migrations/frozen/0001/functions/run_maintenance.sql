@@ -1,0 +1,63 @@
+-- Keep the trail in order: create partitions ahead, bring rows home from DEFAULT, follow renames.
+-- Called by pg_cron or any scheduler; safe to run at any time. SECURITY DEFINER: partitions must
+-- belong to the owner of the trail. A failure is caught and written down, since an error would
+-- take its own row in audit.maintenance_run away with it.
+CREATE OR REPLACE FUNCTION audit.run_maintenance()
+    RETURNS audit.maintenance_run
+    LANGUAGE plpgsql
+    VOLATILE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $run_maintenance$
+DECLARE
+    c_attempts CONSTANT integer := 5;
+    v_run audit.maintenance_run;
+BEGIN
+    v_run.started_at := clock_timestamp();
+    v_run.status := 'skipped';
+    IF pg_is_in_recovery() THEN
+        v_run.message := 'this server is a standby: the primary does the maintenance';
+        RETURN v_run;
+    ELSIF NOT pg_try_advisory_xact_lock(hashtextextended('audit_schema maintenance', 0)) THEN
+        v_run.message := 'another run is under way';
+        RETURN v_run;
+    END IF;
+
+    FOR v_attempt IN 1 .. c_attempts LOOP
+        BEGIN
+            SELECT 'ok', created, rows_moved
+              INTO v_run.status, v_run.partitions_created, v_run.rows_moved
+              FROM audit._create_partitions();
+            PERFORM audit._refresh_names();
+            EXIT;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                v_run.status := 'failed';
+                v_run.message := format('%s, %s times', SQLERRM, v_attempt);
+                PERFORM pg_sleep(0.1 * v_attempt);
+            WHEN OTHERS THEN
+                v_run.status := 'failed';
+                v_run.message := format('%s (SQLSTATE %s)', SQLERRM, SQLSTATE);
+                EXIT;
+        END;
+    END LOOP;
+
+    INSERT INTO audit.maintenance_run (
+        started_at, finished_at, status, partitions_created, rows_moved, message)
+    VALUES (v_run.started_at, clock_timestamp(), v_run.status, v_run.partitions_created,
+            v_run.rows_moved, CASE WHEN v_run.status = 'failed' THEN v_run.message END)
+    RETURNING * INTO v_run;
+    IF v_run.status = 'failed' THEN
+        RAISE WARNING 'maintenance of the audit trail failed: %', v_run.message
+            USING HINT = 'See audit.maintenance_run; the next run tries again.';
+    END IF;
+    RETURN v_run;
+END;
+$run_maintenance$;
+
+COMMENT ON FUNCTION audit.run_maintenance() IS
+    'Create the partitions that are missing (the running period and premake after it), move rows '
+    'home from the DEFAULT partition and follow renamed tables. Returns its row of '
+    'audit.maintenance_run; status is ok, failed (nothing was changed, message says why) or '
+    'skipped (another run is under way, or a standby). Waits at most 200 ms for a lock, five times.';
+REVOKE ALL ON FUNCTION audit.run_maintenance() FROM PUBLIC;

@@ -1,0 +1,49 @@
+-- Write the row of a table in audit.tracked_table and return its id.
+-- Called by audit.attach(). SECURITY DEFINER: an administrator attaches, only the owner writes
+-- our tables. A table that was detached, or dropped and made again, goes on under its old id.
+CREATE OR REPLACE FUNCTION audit._register_table(
+    p_table regclass,
+    p_mode text,
+    p_key_columns text[])
+    RETURNS integer
+    LANGUAGE plpgsql
+    VOLATILE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $_register_table$
+DECLARE
+    v_schema text;
+    v_name text;
+    v_id integer;
+BEGIN
+    /* one registration at a time */
+    LOCK TABLE audit.tracked_table IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM audit._refresh_names();
+    SELECT n.nspname, c.relname INTO v_schema, v_name
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.oid = p_table;
+
+    v_id := COALESCE(audit._tracked_table_id(p_table),
+        (SELECT max(id) FROM audit.tracked_table
+          WHERE schema_name = v_schema AND table_name = v_name));
+    IF v_id IS NULL THEN
+        INSERT INTO audit.tracked_table (schema_name, table_name, mode, key_columns, attached_by)
+        VALUES (v_schema, v_name, p_mode, p_key_columns, session_user)
+        RETURNING id INTO v_id;
+    ELSE
+        UPDATE audit.tracked_table
+           SET mode = p_mode,
+               key_columns = p_key_columns,
+               attached_at = CASE WHEN detached_at IS NULL THEN attached_at ELSE now() END,
+               attached_by = CASE WHEN detached_at IS NULL THEN attached_by ELSE session_user END,
+               detached_at = NULL
+         WHERE id = v_id
+           AND (mode, key_columns, detached_at) IS DISTINCT FROM (p_mode, p_key_columns, NULL);
+    END IF;
+    RETURN v_id;
+END;
+$_register_table$;
+
+COMMENT ON FUNCTION audit._register_table(regclass, text, text[]) IS
+    'Internal: write the row of a table in audit.tracked_table; returns its id.';
+REVOKE ALL ON FUNCTION audit._register_table(regclass, text, text[]) FROM PUBLIC;

@@ -1,0 +1,17 @@
+-- The identity of one row: its key columns as an object; the whole row where a table has no key.
+-- Called for each captured row. The body is parsed once, here, so it needs no search_path of its
+-- own, and without a SET clause the planner can inline it.
+CREATE OR REPLACE FUNCTION audit._row_key(p_row jsonb, p_key_columns text[])
+    RETURNS jsonb
+    LANGUAGE sql
+    IMMUTABLE
+    PARALLEL SAFE
+RETURN CASE cardinality(p_key_columns)
+    WHEN 0 THEN p_row
+    WHEN 1 THEN jsonb_build_object(p_key_columns[1], p_row -> p_key_columns[1])
+    ELSE (SELECT jsonb_object_agg(k, p_row -> k) FROM unnest(p_key_columns) AS k)
+END;
+
+COMMENT ON FUNCTION audit._row_key(jsonb, text[]) IS
+    'Internal: the key columns of a row as a JSON object; the whole row for a table without a key.';
+REVOKE ALL ON FUNCTION audit._row_key(jsonb, text[]) FROM PUBLIC;

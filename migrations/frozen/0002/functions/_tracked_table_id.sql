@@ -1,0 +1,24 @@
+-- The id under which the changes of a table are recorded; NULL when it never was attached.
+-- An attached table is known by the argument of its trigger, so renames do not matter; a detached
+-- one by its last known name.
+CREATE OR REPLACE FUNCTION audit._tracked_table_id(p_table regclass)
+    RETURNS integer
+    LANGUAGE sql
+    STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $_tracked_table_id$
+    SELECT COALESCE(
+        (SELECT split_part(encode(t.tgargs, 'escape'), '\000', 1)::integer
+           FROM pg_trigger AS t
+          WHERE t.tgrelid = p_table AND t.tgname = '_audit_truncate'
+            AND t.tgfoid = to_regproc('audit.capture_truncate')),
+        (SELECT max(k.id)
+           FROM audit.tracked_table AS k
+           JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
+           JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
+          WHERE k.detached_at IS NOT NULL))
+$_tracked_table_id$;
+
+COMMENT ON FUNCTION audit._tracked_table_id(regclass) IS
+    'Internal: id of a table in audit.tracked_table, attached or detached; NULL when unknown.';
+REVOKE ALL ON FUNCTION audit._tracked_table_id(regclass) FROM PUBLIC;

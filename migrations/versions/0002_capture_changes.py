@@ -1,0 +1,57 @@
+"""capture changes: trigger functions, attach and detach, context"""
+
+from audit_schema.replaceable import replace, run_verbatim
+
+revision = "0002"
+down_revision = "0001"
+SQL: tuple[str, ...] = (
+    "functions/_row_key.sql",
+    "functions/_record_transaction.sql",
+    "triggers/capture_row.sql",
+    "triggers/capture_statement.sql",
+    "triggers/capture_truncate.sql",
+    "functions/_tracked_table_id.sql",
+    "functions/_register_table.sql",
+    "functions/_unregister_table.sql",
+    "functions/_check_attachable.sql",
+    "functions/_trigger_definitions.sql",
+    "functions/attach.sql",
+    "functions/detach.sql",
+    "functions/set_context.sql",
+)
+
+DROP = """
+DO $guard$
+DECLARE
+    v_tables text := (SELECT string_agg(format('%I.%I', schema_name, table_name), ', ')
+                        FROM audit.tracked_table AS k
+                       WHERE k.detached_at IS NULL AND EXISTS (
+                             SELECT FROM pg_trigger AS t
+                              WHERE t.tgfoid = 'audit.capture_truncate()'::regprocedure
+                                AND k.id = split_part(encode(t.tgargs, 'escape'), '\\000', 1)::int));
+BEGIN
+    IF v_tables IS NOT NULL
+            AND COALESCE(current_setting('audit.drop_trail', true), '') <> 'yes' THEN
+        RAISE EXCEPTION 'changes of these tables are still captured: %', v_tables
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Detach them first (SELECT audit.detach(…)), or stop capture for good: '
+                         'alembic -x drop_trail=yes downgrade …';
+    END IF;
+END;
+$guard$;
+-- CASCADE takes the triggers of tables that are still attached
+DROP FUNCTION audit.capture_row, audit.capture_statement, audit.capture_truncate CASCADE;
+DROP FUNCTION
+    audit.attach, audit.detach, audit.set_context, audit._trigger_definitions,
+    audit._check_attachable, audit._register_table, audit._unregister_table,
+    audit._tracked_table_id, audit._record_transaction, audit._row_key;
+"""
+
+
+def upgrade() -> None:
+    replace(revision, *SQL)
+    run_verbatim("SELECT audit.apply_privileges();")
+
+
+def downgrade() -> None:
+    run_verbatim(DROP)

@@ -1,0 +1,37 @@
+"""read history: views, read functions and status"""
+
+from audit_schema.replaceable import replace, run_verbatim
+
+revision = "0003"
+down_revision = "0002"
+SQL: tuple[str, ...] = (
+    "functions/transaction_id.sql",
+    "functions/_transaction_key.sql",
+    "functions/_cursor.sql",
+    "functions/_cursor_parts.sql",
+    "functions/_page_start.sql",
+    "functions/_cast_key.sql",
+    "views/change.sql",
+    "views/column_change.sql",
+    "functions/history.sql",
+    "functions/transaction_changes.sql",
+    "functions/actor_activity.sql",
+    "functions/status.sql",
+)
+
+DROP = """
+DROP FUNCTION audit.history, audit.transaction_changes, audit.actor_activity, audit.status;
+DROP VIEW audit.column_change, audit.change;
+DROP FUNCTION
+    audit.transaction_id, audit._transaction_key, audit._cursor, audit._cursor_parts,
+    audit._page_start, audit._cast_key;
+"""
+
+
+def upgrade() -> None:
+    replace(revision, *SQL)
+    run_verbatim("SELECT audit.apply_privileges();")
+
+
+def downgrade() -> None:
+    run_verbatim(DROP)
