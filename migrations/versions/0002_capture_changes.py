@@ -5,6 +5,7 @@ from audit_schema.replaceable import replace, run_verbatim
 revision = "0002"
 down_revision = "0001"
 SQL: tuple[str, ...] = (
+    "functions/_wide_row_key.sql",
     "functions/_row_key.sql",
     "functions/_record_transaction.sql",
     "triggers/capture_row.sql",
@@ -44,7 +45,7 @@ DROP FUNCTION audit.capture_row, audit.capture_statement, audit.capture_truncate
 DROP FUNCTION
     audit.attach, audit.detach, audit.set_context, audit._trigger_definitions,
     audit._check_attachable, audit._register_table, audit._unregister_table,
-    audit._tracked_table_id, audit._record_transaction, audit._row_key;
+    audit._tracked_table_id, audit._record_transaction, audit._row_key, audit._wide_row_key;
 """
 
 

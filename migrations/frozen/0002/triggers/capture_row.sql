@@ -10,6 +10,7 @@ CREATE OR REPLACE FUNCTION audit.capture_row()
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
     SET "TimeZone" = 'UTC'
     SET "DateStyle" = 'ISO, YMD'
     SET "IntervalStyle" = 'postgres'
@@ -19,6 +20,7 @@ CREATE OR REPLACE FUNCTION audit.capture_row()
     SET quote_all_identifiers = off
 AS $capture_row$
 DECLARE
+    v_key_columns text[] := TG_ARGV[1];
     v_old jsonb;
     v_new jsonb;
     v_key jsonb;
@@ -26,14 +28,14 @@ DECLARE
 BEGIN
     IF TG_OP = 'INSERT' THEN
         v_new := to_jsonb(NEW);
-        v_key := audit._row_key(v_new, TG_ARGV[1]::text[]);
+        v_key := audit._row_key(v_new, v_key_columns);
     ELSIF TG_OP = 'DELETE' THEN
         v_old := to_jsonb(OLD);
-        v_key := audit._row_key(v_old, TG_ARGV[1]::text[]);
+        v_key := audit._row_key(v_old, v_key_columns);
     ELSE
         v_old := to_jsonb(OLD);
         v_new := to_jsonb(NEW);
-        v_key := audit._row_key(v_new, TG_ARGV[1]::text[]);
+        v_key := audit._row_key(v_new, v_key_columns);
         /* leave out what stayed the same, compared byte for byte */
         SELECT COALESCE(array_agg(o.key), '{}') INTO v_same
           FROM jsonb_each(v_old) AS o

@@ -1,8 +1,9 @@
 -- Record one event for each row of an INSERT, UPDATE or DELETE statement.
 -- Fired AFTER the statement with its transition tables old_rows and new_rows. Arguments: id of
 -- the tracked table, its key columns as text[]. SECURITY DEFINER and settings: as capture_row.
--- jit is off because a plan made for a bulk statement keeps its cost, and each later one-row
--- statement of the session would compile it again.
+-- Plans: jit is off because a plan made for a bulk statement keeps its cost, and each later one-row
+-- statement of the session would compile it again; a generic plan is as good as one made for each
+-- call, and saves the planning.
 CREATE OR REPLACE FUNCTION audit.capture_statement()
     RETURNS trigger
     LANGUAGE plpgsql
@@ -10,6 +11,7 @@ CREATE OR REPLACE FUNCTION audit.capture_statement()
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
     SET "TimeZone" = 'UTC'
     SET "DateStyle" = 'ISO, YMD'
     SET "IntervalStyle" = 'postgres'
