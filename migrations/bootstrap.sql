@@ -2,16 +2,23 @@
 -- makes the roles and the schema where they are missing, and goes on as the schema's owner, so
 -- that every object belongs to it whoever deploys. Safe to run again.
 -- Role names come from the settings audit.owner_role, audit.admin_role and audit.reader_role
--- (alembic -x owner_role=NAME …); empty means the default name.
+-- (alembic -x owner_role=NAME …); empty means the default name. schedule.sql or teardown.sql
+-- set role and search_path back at the end.
 
+SELECT pg_catalog.set_config('audit.deploying_role', pg_catalog.current_setting('role'), true),
+       pg_catalog.set_config('audit.deploying_search_path',
+                             pg_catalog.current_setting('search_path'), true);
+SET LOCAL search_path = pg_catalog, pg_temp;
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('audit_schema upgrade', 0));
 
 DO $bootstrap$
 DECLARE
+    v_installed boolean := EXISTS (
+        SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'audit' AND c.relname = 'schema_version');
     v_owner text := COALESCE(
-        (SELECT r.rolname FROM pg_catalog.pg_namespace AS n
-           JOIN pg_catalog.pg_roles AS r ON r.oid = n.nspowner
-          WHERE n.nspname = 'audit' AND to_regclass('audit.schema_version') IS NOT NULL),
+        (SELECT r.rolname FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+          WHERE n.nspname = 'audit' AND v_installed),
         NULLIF(current_setting('audit.owner_role', true), ''),
         'audit_owner');
     v_admin text := COALESCE(NULLIF(current_setting('audit.admin_role', true), ''), 'audit_admin');
@@ -31,10 +38,10 @@ BEGIN
     /* a schema audit that we did not make is left alone */
     SELECT object INTO v_foreign
       FROM (SELECT c.oid::regclass::text AS object, c.relnamespace AS namespace
-              FROM pg_catalog.pg_class AS c
+              FROM pg_class AS c
             UNION ALL
-            SELECT p.oid::regprocedure::text, p.pronamespace FROM pg_catalog.pg_proc AS p) AS found
-     WHERE namespace = to_regnamespace('audit') AND to_regclass('audit.schema_version') IS NULL
+            SELECT p.oid::regprocedure::text, p.pronamespace FROM pg_proc AS p) AS found
+     WHERE namespace = to_regnamespace('audit') AND NOT v_installed
      LIMIT 1;
     IF v_foreign IS NOT NULL THEN
         RAISE EXCEPTION 'schema "audit" exists already and was not made by audit_schema: it holds %',
@@ -46,9 +53,9 @@ BEGIN
     /* roles: made when missing, never altered */
     SELECT array_agg(name ORDER BY name) INTO v_missing
       FROM unnest(ARRAY[v_owner, v_admin, v_reader]) AS name
-     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name);
+     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name);
     IF v_missing IS NOT NULL AND NOT (
-        SELECT rolcreaterole OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+        SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user)
     THEN
         RAISE EXCEPTION 'role "%" may not create roles, and these do not exist: %',
                 current_user, array_to_string(v_missing, ', ')
@@ -77,9 +84,9 @@ BEGIN
     END IF;
 
     /* let the owner use pg_partman, where we may grant that */
-    v_partman := (SELECT extnamespace::regnamespace::text FROM pg_catalog.pg_extension
+    v_partman := (SELECT extnamespace::regnamespace::text FROM pg_extension
                    WHERE extname = 'pg_partman');
-    IF pg_has_role((SELECT nspowner FROM pg_catalog.pg_namespace
+    IF pg_has_role((SELECT nspowner FROM pg_namespace
                      WHERE oid = to_regnamespace(v_partman)), 'USAGE') THEN
         EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %s TO %I', v_partman, v_owner);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %I',
@@ -96,7 +103,7 @@ BEGIN
         END IF;
         EXECUTE format('CREATE SCHEMA audit AUTHORIZATION %I', v_owner);
     END IF;
-    IF (SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = 'audit')
+    IF (SELECT nspowner FROM pg_namespace WHERE nspname = 'audit')
             <> quote_ident(v_owner)::regrole THEN
         RAISE EXCEPTION 'schema "audit" does not belong to role "%"', v_owner
             USING ERRCODE = 'insufficient_privilege',

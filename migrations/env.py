@@ -34,11 +34,7 @@ def migrate() -> None:
             set_local(f"audit.{name}", context.get_x_argument(as_dictionary=True).get(name, ""))
         run_file("bootstrap.sql")
         context.run_migrations()
-        run("RESET ROLE;")
-        if to_base():
-            run_file("teardown.sql")
-        else:
-            run("SELECT audit.schedule_jobs();")
+        run_file("teardown.sql" if to_base() else "schedule.sql")
 
 
 def run(sql: str) -> None:
@@ -63,8 +59,21 @@ def to_base() -> bool:
     return not context.get_context().get_current_heads()
 
 
+@contextmanager
+def notices_shown(online: sa.Connection) -> Iterator[None]:
+    """Print what the server says a DBA still has to do; drivers drop it."""
+    driver: Any = online.connection.driver_connection
+    if not hasattr(driver, "add_notice_handler"):  # not psycopg
+        yield
+        return
+    driver.add_notice_handler(print_notice)
+    try:
+        yield
+    finally:
+        driver.remove_notice_handler(print_notice)
+
+
 def print_notice(diagnostic: Any) -> None:
-    """Show what a DBA still has to do; psycopg would drop it."""
     hint = f"\n  {diagnostic.message_hint}" if diagnostic.message_hint else ""
     print(f"{diagnostic.severity}: {diagnostic.message_primary}{hint}", file=sys.stderr)
 
@@ -95,10 +104,7 @@ if context.is_offline_mode():
     )
     migrate()
 else:
-    with connection() as online:
-        driver = online.connection.driver_connection
-        if hasattr(driver, "add_notice_handler"):
-            driver.add_notice_handler(print_notice)
+    with connection() as online, notices_shown(online):
         context.configure(connection=online, **VERSION_TABLE)
         try:
             migrate()

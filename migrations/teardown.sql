@@ -1,6 +1,7 @@
 -- Run by env.py after a downgrade to base, as the deploying role: takes away what bootstrap.sql made.
 -- A role stays where something else still needs it (another database of the cluster, a member).
 
+SELECT set_config('role', current_setting('audit.deploying_role'), true);
 DROP TABLE audit.schema_version;
 DROP SCHEMA audit;
 
@@ -10,11 +11,11 @@ DECLARE
 BEGIN
     FOR v_role IN
         SELECT r.rolname,
-               EXISTS (SELECT FROM pg_catalog.pg_auth_members AS m
-                         JOIN pg_catalog.pg_roles AS u ON u.oid = m.member
+               EXISTS (SELECT FROM pg_auth_members AS m
+                         JOIN pg_roles AS u ON u.oid = m.member
                         WHERE m.roleid = r.oid AND u.rolname <> current_user
                           AND u.rolname NOT IN ('audit_owner', 'audit_admin')) AS has_members
-          FROM pg_catalog.pg_roles AS r
+          FROM pg_roles AS r
          WHERE r.rolname IN ('audit_owner', 'audit_admin', 'audit_reader')
     LOOP
         BEGIN
@@ -30,3 +31,6 @@ BEGIN
     END LOOP;
 END;
 $teardown$;
+
+-- a caller's transaction may go on after us
+SELECT set_config('search_path', current_setting('audit.deploying_search_path'), true);

@@ -11,44 +11,48 @@ CREATE OR REPLACE FUNCTION audit.run_maintenance()
 AS $run_maintenance$
 DECLARE
     c_attempts CONSTANT integer := 5;
+    v_started_at timestamptz := clock_timestamp();
+    v_status text := 'skipped';
+    v_created integer;
+    v_moved bigint;
+    v_message text;
     v_run audit.maintenance_run;
 BEGIN
-    v_run.started_at := clock_timestamp();
-    v_run.status := 'skipped';
     IF pg_is_in_recovery() THEN
-        v_run.message := 'this server is a standby: the primary does the maintenance';
-        RETURN v_run;
+        v_message := 'this server is a standby: the primary does the maintenance';
     ELSIF NOT pg_try_advisory_xact_lock(hashtextextended('audit_schema maintenance', 0)) THEN
-        v_run.message := 'another run is under way';
+        v_message := 'another run is under way';
+    END IF;
+    IF v_message IS NOT NULL THEN
+        SELECT NULL, v_started_at, clock_timestamp(), v_status, NULL, NULL, v_message INTO v_run;
         RETURN v_run;
     END IF;
 
     FOR v_attempt IN 1 .. c_attempts LOOP
         BEGIN
-            SELECT 'ok', created, rows_moved
-              INTO v_run.status, v_run.partitions_created, v_run.rows_moved
-              FROM audit._create_partitions();
+            SELECT created, rows_moved INTO v_created, v_moved FROM audit._create_partitions();
             PERFORM audit._refresh_names();
+            v_status := 'ok';
+            v_message := NULL;
             EXIT;
         EXCEPTION
             WHEN lock_not_available THEN
-                v_run.status := 'failed';
-                v_run.message := format('%s, %s times', SQLERRM, v_attempt);
+                v_status := 'failed';
+                v_message := format('%s, %s times', SQLERRM, v_attempt);
                 PERFORM pg_sleep(0.1 * v_attempt);
             WHEN OTHERS THEN
-                v_run.status := 'failed';
-                v_run.message := format('%s (SQLSTATE %s)', SQLERRM, SQLSTATE);
+                v_status := 'failed';
+                v_message := format('%s (SQLSTATE %s)', SQLERRM, SQLSTATE);
                 EXIT;
         END;
     END LOOP;
 
     INSERT INTO audit.maintenance_run (
         started_at, finished_at, status, partitions_created, rows_moved, message)
-    VALUES (v_run.started_at, clock_timestamp(), v_run.status, v_run.partitions_created,
-            v_run.rows_moved, CASE WHEN v_run.status = 'failed' THEN v_run.message END)
+    VALUES (v_started_at, clock_timestamp(), v_status, v_created, v_moved, v_message)
     RETURNING * INTO v_run;
-    IF v_run.status = 'failed' THEN
-        RAISE WARNING 'maintenance of the audit trail failed: %', v_run.message
+    IF v_status = 'failed' THEN
+        RAISE WARNING 'maintenance of the audit trail failed: %', v_message
             USING HINT = 'See audit.maintenance_run; the next run tries again.';
     END IF;
     RETURN v_run;
