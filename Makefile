@@ -12,7 +12,7 @@ PGSPOT := --summary-only --ignore PS002 --ignore PS015 \
   --append <(echo 'SET search_path TO pg_catalog, pg_temp;')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv servers test test-quick lint format requirements dist clean
+.PHONY: help demo venv servers test test-quick lint format docs requirements dist clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,6 +42,9 @@ lint: venv ## Check form, types and the safety of the SQL
 format: venv ## Bring the Python code into form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+docs: venv ## Write docs/sql-reference.md from the comments in the database
+	.venv/bin/python docs/sql_reference.py
 
 requirements: venv ## Pin the newest versions in requirements/*.txt
 	cd requirements && for name in demo dev; do \

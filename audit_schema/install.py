@@ -32,9 +32,10 @@ def install(target: T) -> T:
     Calling it again changes nothing. With psycopg_pool call it in the pool's `configure`.
 
     The setting is local to the transaction: nothing stays behind in a pool. A psycopg connection
-    in autocommit mode sends it with `connection.transaction()` only; SQLAlchemy's AUTOCOMMIT
-    within a context raises AuditContextError (see there). `SET TRANSACTION` must come before any
-    query, so within a context choose the isolation level through the driver or the engine.
+    in autocommit mode sends it with `connection.transaction()` only. SQLAlchemy's AUTOCOMMIT
+    within a context raises AuditContextError, unless the execution option audit_context=False
+    says that nothing audited is changed. `SET TRANSACTION` has to come before any query: within
+    a context choose the isolation level through the driver or the engine.
     Raises AuditContextError for anything else than these targets.
     """
     import psycopg
@@ -204,6 +205,6 @@ def _require_transaction(connection: sqlalchemy.Connection) -> bool:
 def _no_transaction() -> AuditContextError:
     return AuditContextError(
         "the audit context would be lost: this connection is in autocommit mode; use a "
-        "transaction, or run it outside the context (SQLAlchemy: execution option "
-        "audit_context=False, when it changes no audited table)"
+        "transaction, or leave the context (SQLAlchemy: the execution option "
+        "audit_context=False allows it, for what changes no audited table)"
     )

@@ -29,3 +29,33 @@ COMMENT ON VIEW audit.change IS
     'Each recorded event with its table, actor and context. old_values and new_values are JSON '
     'objects by column: the whole row for insert (new) and delete (old), the changed columns for '
     'update. Bound started_at in every query, so that only some partitions are read.';
+COMMENT ON COLUMN audit.change.transaction_id IS
+    'Id of the transaction, for audit.transaction_changes(); sorts by time.';
+COMMENT ON COLUMN audit.change.event_id IS 'Id of the event; orders the events of a transaction.';
+COMMENT ON COLUMN audit.change.occurred_at IS 'Clock when the change was recorded.';
+COMMENT ON COLUMN audit.change.actor IS
+    'Who is accountable, as the application said; NULL when it said nothing.';
+COMMENT ON COLUMN audit.change.actor_type IS 'Kind of actor, such as user or service.';
+COMMENT ON COLUMN audit.change.actor_label IS 'Readable name of the actor at that time.';
+COMMENT ON COLUMN audit.change.action IS 'insert, update, delete or truncate.';
+COMMENT ON COLUMN audit.change.table_schema IS 'Schema of the table, as last known.';
+COMMENT ON COLUMN audit.change.table_name IS 'Name of the table, as last known.';
+COMMENT ON COLUMN audit.change.row_key IS
+    'Key columns of the row as a JSON object; the whole row for a table without a key.';
+COMMENT ON COLUMN audit.change.old_values IS
+    'Values before: the whole row for delete, the changed columns for update.';
+COMMENT ON COLUMN audit.change.new_values IS
+    'Values after: the whole row for insert, the changed columns for update.';
+COMMENT ON COLUMN audit.change.metadata IS
+    'Why, as the application said: reason, request id, ticket …';
+COMMENT ON COLUMN audit.change.database_user IS 'Role that logged in.';
+COMMENT ON COLUMN audit.change.database_role IS 'Role set by SET ROLE; NULL when none was.';
+COMMENT ON COLUMN audit.change.client_addr IS
+    'Address of the client (of the pooler, behind one); NULL for a Unix-domain socket.';
+COMMENT ON COLUMN audit.change.application_name IS 'application_name of the session.';
+COMMENT ON COLUMN audit.change.started_at IS
+    'Start of the transaction; partitions are by this time.';
+COMMENT ON COLUMN audit.change.xid IS 'Transaction id of the server, 64 bits.';
+COMMENT ON COLUMN audit.change.tracked_table_id IS 'The table: audit.tracked_table.id.';
+COMMENT ON COLUMN audit.change.cursor IS
+    'Position of the event, to pass as p_before of the next page.';

@@ -19,3 +19,11 @@ COMMENT ON VIEW audit.partition IS
     'Partitions of audit.transaction and audit.event. from_time is included, to_time is not; both '
     'are NULL for the DEFAULT partition. estimated_rows is as of the last ANALYZE; total_bytes '
     'counts heap, TOAST and indexes.';
+COMMENT ON COLUMN audit.partition.parent IS 'transaction or event.';
+COMMENT ON COLUMN audit.partition.partition IS 'Name of the partition, in schema audit.';
+COMMENT ON COLUMN audit.partition.from_time IS 'Start of its period, included.';
+COMMENT ON COLUMN audit.partition.to_time IS 'End of its period, not included.';
+COMMENT ON COLUMN audit.partition.is_default IS
+    'Whether it takes the rows for which no other partition exists; it should be empty.';
+COMMENT ON COLUMN audit.partition.estimated_rows IS 'Rows as of the last ANALYZE or VACUUM.';
+COMMENT ON COLUMN audit.partition.total_bytes IS 'Size of heap, TOAST and indexes, in bytes.';
