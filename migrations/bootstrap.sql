@@ -118,8 +118,8 @@ BEGIN
         IF NOT EXISTS (SELECT FROM audit.schema_version) THEN
             RAISE EXCEPTION 'schema "audit" is half installed: audit.schema_version is empty'
                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                      HINT = 'Set its revision (alembic stamp REVISION), or drop schema audit '
-                             'if it holds nothing worth keeping.';
+                      HINT = 'Write its revision back: INSERT INTO audit.schema_version VALUES '
+                             '(REVISION); or drop schema audit if nothing in it is worth keeping.';
         END IF;
     END IF;
 END;

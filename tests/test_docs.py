@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from servers import ROOT, Database
 
 from audit_schema.replaceable import MIGRATIONS
+from servers import ROOT, Database
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 

@@ -16,7 +16,8 @@ SQL: tuple[str, ...] = (
     "functions/_create_partition.sql",
     "functions/_create_partitions.sql",
     "functions/_start_partitions.sql",
-    "functions/_refresh_names.sql",
+    "functions/_tracked_table_id.sql",
+    "functions/_refresh_tracked_tables.sql",
     "functions/set_partitioning.sql",
     "functions/run_maintenance.sql",
     "functions/schedule_jobs.sql",
@@ -45,7 +46,7 @@ CREATE TABLE audit.setting (
 COMMENT ON TABLE audit.setting IS 'Settings of the audit trail; one row.';
 COMMENT ON COLUMN audit.setting.singleton IS 'Always true: there is one row.';
 COMMENT ON COLUMN audit.setting.partition_interval IS
-    'Length of a partition: day, week (from Monday) or month, UTC. Set by audit.set_partitioning().';
+    'Length of a partition: day, week (Monday) or month, UTC. See audit.set_partitioning().';
 COMMENT ON COLUMN audit.setting.partition_backend IS
     'Who keeps the partitions: native (audit_schema itself) or pg_partman.';
 COMMENT ON COLUMN audit.setting.premake IS 'Number of future partitions to keep ready.';
@@ -204,8 +205,8 @@ DROP FUNCTION
     audit._partman_schema, audit._partman_remedy, audit._partman_forget,
     audit._partman_register, audit._partition_name, audit._periods, audit._is_covered,
     audit._create_partition, audit._create_partitions, audit._start_partitions,
-    audit._refresh_names, audit.set_partitioning, audit.schedule_jobs, audit.unschedule_jobs,
-    audit.apply_privileges;
+    audit._tracked_table_id, audit._refresh_tracked_tables, audit.set_partitioning,
+    audit.schedule_jobs, audit.unschedule_jobs, audit.apply_privileges;
 """
 
 

@@ -11,7 +11,6 @@ SQL: tuple[str, ...] = (
     "triggers/capture_row.sql",
     "triggers/capture_statement.sql",
     "triggers/capture_truncate.sql",
-    "functions/_tracked_table_id.sql",
     "functions/_register_table.sql",
     "functions/_unregister_table.sql",
     "functions/_check_attachable.sql",
@@ -29,7 +28,7 @@ DECLARE
                        WHERE k.detached_at IS NULL AND EXISTS (
                              SELECT FROM pg_trigger AS t
                               WHERE t.tgfoid = 'audit.capture_truncate()'::regprocedure
-                                AND k.id = split_part(encode(t.tgargs, 'escape'), '\\000', 1)::int));
+                                AND k.id = audit._tracked_table_id(t.tgrelid)));
 BEGIN
     IF v_tables IS NOT NULL
             AND COALESCE(current_setting('audit.drop_trail', true), '') <> 'yes' THEN
@@ -45,7 +44,7 @@ DROP FUNCTION audit.capture_row, audit.capture_statement, audit.capture_truncate
 DROP FUNCTION
     audit.attach, audit.detach, audit.set_context, audit._trigger_definitions,
     audit._check_attachable, audit._register_table, audit._unregister_table,
-    audit._tracked_table_id, audit._record_transaction, audit._row_key, audit._wide_row_key;
+    audit._record_transaction, audit._row_key, audit._wide_row_key;
 """
 
 

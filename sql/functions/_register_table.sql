@@ -18,14 +18,12 @@ DECLARE
 BEGIN
     /* one registration at a time */
     LOCK TABLE audit.tracked_table IN SHARE ROW EXCLUSIVE MODE;
-    PERFORM audit._refresh_names();
+    PERFORM audit._refresh_tracked_tables();
     SELECT n.nspname, c.relname INTO v_schema, v_name
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE c.oid = p_table;
 
-    v_id := COALESCE(audit._tracked_table_id(p_table),
-        (SELECT max(id) FROM audit.tracked_table
-          WHERE schema_name = v_schema AND table_name = v_name));
+    v_id := audit._tracked_table_id(p_table);
     IF v_id IS NULL THEN
         INSERT INTO audit.tracked_table (schema_name, table_name, mode, key_columns, attached_by)
         VALUES (v_schema, v_name, p_mode, p_key_columns, session_user)

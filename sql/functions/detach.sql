@@ -16,6 +16,9 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed',
                   HINT = 'Name a table, such as audit.detach(''public.orders'').';
     END IF;
+    IF (SELECT relispartition FROM pg_class WHERE oid = p_table) THEN
+        RETURN false;  -- its triggers are those of its parent
+    END IF;
     v_id := audit._tracked_table_id(p_table);
     FOR v_trigger IN
         SELECT t.tgname FROM pg_trigger AS t

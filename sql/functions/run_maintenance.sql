@@ -1,4 +1,4 @@
--- Keep the trail in order: create partitions ahead, bring rows home from DEFAULT, follow renames.
+-- Keep the trail in order: create partitions ahead, bring rows home from DEFAULT, follow tables.
 -- Called by pg_cron or any scheduler; safe to run at any time. SECURITY DEFINER: partitions must
 -- belong to the owner of the trail. A failure is caught and written down, since an error would
 -- take its own row in audit.maintenance_run away with it.
@@ -8,6 +8,7 @@ CREATE OR REPLACE FUNCTION audit.run_maintenance()
     VOLATILE
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '200ms'
 AS $run_maintenance$
 DECLARE
     c_attempts CONSTANT integer := 5;
@@ -31,7 +32,7 @@ BEGIN
     FOR v_attempt IN 1 .. c_attempts LOOP
         BEGIN
             SELECT created, rows_moved INTO v_created, v_moved FROM audit._create_partitions();
-            PERFORM audit._refresh_names();
+            PERFORM audit._refresh_tracked_tables();
             v_status := 'ok';
             v_message := NULL;
             EXIT;
@@ -61,7 +62,7 @@ $run_maintenance$;
 
 COMMENT ON FUNCTION audit.run_maintenance() IS
     'Create the partitions that are missing (the running period and premake after it), move rows '
-    'home from the DEFAULT partition and follow renamed tables. Returns its row of '
+    'home from the DEFAULT partition and follow renamed and dropped tables. Returns its row of '
     'audit.maintenance_run; status is ok, failed (nothing was changed, message says why) or '
     'skipped (another run is under way, or a standby). Waits at most 200 ms for a lock, five times.';
 REVOKE ALL ON FUNCTION audit.run_maintenance() FROM PUBLIC;

@@ -11,9 +11,9 @@ from contextlib import redirect_stderr
 import psycopg
 import pytest
 from psycopg import sql
-from servers import Database, Server
 
 from audit_schema import schema
+from servers import Database, Server
 
 DumpSchema = Callable[[Database], list[str]]
 # bounds and names of partitions depend on the day; a revision does not make them by name
@@ -27,7 +27,8 @@ def dump_schema(server: Server) -> DumpSchema:
     """What `pg_dump -s` says of a database, less what differs from run to run."""
 
     def dump(database: Database) -> list[str]:
-        command = [server.bindir / "pg_dump", "-s", *PARTITIONS, "-d", database.url("postgres")]
+        program = str(server.bindir / "pg_dump")
+        command = [program, "-s", *PARTITIONS, "-d", database.url("postgres")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return [line for line in done.stdout.splitlines() if not line.startswith(CHANGING)]
 
@@ -39,8 +40,8 @@ def psql(server: Server) -> Callable[[Database, str], None]:
     """Run a script as `deployer`, as a DBA would."""
 
     def run(database: Database, script: str) -> None:
-        command = [server.bindir / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-f", "-"]
-        command += ["-d", database.url("deployer")]
+        program = str(server.bindir / "psql")
+        command = [program, "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database.url("deployer")]
         environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=error"}
         subprocess.run(
             command, input=script, text=True, check=True, capture_output=True, env=environment

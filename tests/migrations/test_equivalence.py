@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from servers import Database, Server
 
 from audit_schema import schema
 from audit_schema.replaceable import MIGRATIONS, ROOT
+from servers import Database, Server
 
 from .conftest import DumpSchema, quietly
 

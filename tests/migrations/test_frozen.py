@@ -21,7 +21,8 @@ def test_sql_equals_the_newest_frozen_copies() -> None:
 
 def test_frozen_copies_are_those_of_their_checksums() -> None:
     lines = replaceable.SUMS.read_text().splitlines()
-    assert dict(reversed(line.split("  ")) for line in lines) == replaceable.digests()
+    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert listed == replaceable.digests()
 
 
 @pytest.mark.parametrize("script", REVISIONS, ids=lambda path: path.stem)

@@ -20,11 +20,11 @@ def test_history_and_attachment_survive_dump_and_restore(
         connection.execute("SELECT audit.attach('app_data.orders')")
         connection.execute("SELECT audit.set_context('42')")
         connection.execute("INSERT INTO app_data.orders VALUES (1, 1.50)")
-    dump = [server.bindir / "pg_dump", "-Fc", "-d", database.url("postgres")]
+    dump = [str(server.bindir / "pg_dump"), "-Fc", "-d", database.url("postgres")]
     archive = subprocess.run(dump, capture_output=True, check=True).stdout
 
     restored = clone("blank")
-    restore = [server.bindir / "pg_restore", "--clean", "--if-exists", "--exit-on-error"]
+    restore = [str(server.bindir / "pg_restore"), "--clean", "--if-exists", "--exit-on-error"]
     subprocess.run([*restore, "-d", restored.url("postgres")], input=archive, check=True)
 
     with restored.connect() as connection:
@@ -32,7 +32,8 @@ def test_history_and_attachment_survive_dump_and_restore(
         connection.execute("SELECT audit.set_context('43')")
         connection.execute("UPDATE app_data.orders SET total = 2")
         after = connection.execute(HISTORY).fetchall()
-        assert connection.execute("SELECT status FROM audit.run_maintenance()").fetchone() == ("ok",)
+        run = connection.execute("SELECT status FROM audit.run_maintenance()").fetchone()
+    assert run == ("ok",)
     insert = ("insert", "42", None, {"id": 1, "total": 1.5})
     assert before == [insert]
     assert after == [("update", "43", {"total": 1.5}, {"total": 2}), insert]

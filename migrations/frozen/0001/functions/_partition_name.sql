@@ -9,7 +9,8 @@ AS $_partition_name$
 DECLARE
     v_name text;
 BEGIN
-    IF (SELECT partition_backend FROM audit.setting) = 'native' THEN
+    IF (SELECT partition_backend FROM audit.setting) = 'native'
+            OR audit._partman_remedy() IS NOT NULL THEN
         RETURN p_parent || to_char(p_from, '"_p"YYYYMMDD');
     END IF;
     EXECUTE format('SELECT partition_table FROM %I.show_partition_name($1, $2)',

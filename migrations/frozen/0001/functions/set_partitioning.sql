@@ -6,6 +6,7 @@ CREATE OR REPLACE FUNCTION audit.set_partitioning(p_interval text, p_premake int
     VOLATILE
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '200ms'
 AS $set_partitioning$
 DECLARE
     v_setting audit.setting;
@@ -47,6 +48,6 @@ COMMENT ON FUNCTION audit.set_partitioning(text, integer) IS
     'Set the partition interval (day, week from Monday, month; UTC) and premake, the number of '
     'future partitions to keep ready (1 to 400), and create what is missing. The interval can '
     'change only while nothing is recorded; then pg_partman also takes over if it can be used by '
-    'now. Raises invalid_parameter_value, '
-    'object_not_in_prerequisite_state.';
+    'now. Waits at most 200 ms for a lock. Raises invalid_parameter_value, '
+    'object_not_in_prerequisite_state, lock_not_available.';
 REVOKE ALL ON FUNCTION audit.set_partitioning(text, integer) FROM PUBLIC;

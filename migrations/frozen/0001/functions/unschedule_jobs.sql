@@ -10,7 +10,7 @@ DECLARE
 BEGIN
     IF to_regproc('cron.schedule') IS NOT NULL AND has_schema_privilege('cron', 'USAGE') THEN
         EXECUTE 'SELECT count(cron.unschedule(jobid)) FROM cron.job '
-                'WHERE jobname LIKE ''audit\_schema: %'' AND username = current_user '
+                'WHERE starts_with(jobname, ''audit_schema: '') AND username = current_user '
                 'AND database = current_database()' INTO v_removed;
     END IF;
     RETURN format('%s jobs removed', v_removed);

@@ -17,7 +17,7 @@ BEGIN
         occurred_at := 'infinity';
         event_id := 9223372036854775807;
         RETURN;
-    ELSIF p_cursor !~ '^\d{1,17}/\d{1,17}/\d{1,18}$' THEN
+    ELSIF p_cursor !~ '^[0-9]{1,17}/[0-9]{1,17}/[0-9]{1,18}$' THEN
         RAISE EXCEPTION 'not a cursor: %', quote_literal(p_cursor)
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Pass the column "cursor" of the last row of the page before.';

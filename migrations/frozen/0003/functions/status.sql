@@ -19,7 +19,7 @@ DECLARE
                                JOIN pg_class AS c ON c.oid = t.tgrelid
                                JOIN pg_namespace AS n ON n.oid = c.relnamespace
                               WHERE n.nspname = k.schema_name AND c.relname = k.table_name
-                                AND t.tgname LIKE '\_audit\_%' AND t.tgenabled <> 'D'));
+                                AND starts_with(t.tgname, '_audit_') AND t.tgenabled <> 'D'));
     c_maintain CONSTANT text := 'SELECT audit.run_maintenance();';
 BEGIN
     SELECT * INTO STRICT v_setting FROM audit.setting;

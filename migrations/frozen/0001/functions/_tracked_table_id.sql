@@ -8,15 +8,14 @@ CREATE OR REPLACE FUNCTION audit._tracked_table_id(p_table regclass)
     SET search_path = pg_catalog, pg_temp
 AS $_tracked_table_id$
     SELECT COALESCE(
-        (SELECT split_part(encode(t.tgargs, 'escape'), '\000', 1)::integer
+        (SELECT substring(pg_get_triggerdef(t.oid) FROM 'capture_truncate[(].([0-9]+)')::integer
            FROM pg_trigger AS t
           WHERE t.tgrelid = p_table AND t.tgname = '_audit_truncate'
             AND t.tgfoid = to_regproc('audit.capture_truncate')),
         (SELECT max(k.id)
            FROM audit.tracked_table AS k
            JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
-           JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
-          WHERE k.detached_at IS NOT NULL))
+           JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name))
 $_tracked_table_id$;
 
 COMMENT ON FUNCTION audit._tracked_table_id(regclass) IS

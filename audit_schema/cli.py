@@ -1,0 +1,357 @@
+"""The command audit-schema: each command calls one function of the schema audit.
+
+Exit codes: 0 all is well, 1 something was found (a warning, a failed maintenance), 2 an error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from audit_schema.errors import AuditSchemaError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from audit_schema.reading import Change
+
+
+class _Group(TyperGroup):
+    """Turns what a command raises into one message on stderr and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            message = _message(error)
+            if message is None:
+                raise
+            typer.echo(f"error: {message}", err=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="An audit trail kept by PostgreSQL itself: install it, attach tables, read history.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Like postgresql://user@host/database; default: DATABASE_URL, else libpq's PGHOST, "
+        "PGUSER, PGDATABASE, PGSERVICE, …",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Tables = Annotated[list[str], typer.Argument(help="Tables as in SQL: orders, 'shop.\"Order\"'.")]
+Since = Annotated[
+    str | None, typer.Option(help="From this time on; default: the last 90 days. -infinity: all.")
+]
+Until = Annotated[str | None, typer.Option(help="Before this time.")]
+Limit = Annotated[int, typer.Option(min=1, help="Number of changes.")]
+Before = Annotated[
+    str | None, typer.Option(help="Continue after this cursor, the last of the page before.")
+]
+Role = Annotated[str | None, typer.Option(help="Name of this role, if it isn't the default.")]
+
+
+@app.command()
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="Revision to reach.")] = "head",
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, change nothing.")] = False,
+    owner_role: Role = None,
+    admin_role: Role = None,
+    reader_role: Role = None,
+    url: Url = None,
+) -> None:
+    """Install the audit schema or bring it up to date.
+
+    Example: audit-schema upgrade --url postgresql://deployer@localhost/shop
+    """
+    from audit_schema import schema
+
+    roles = {"owner_role": owner_role, "admin_role": admin_role, "reader_role": reader_role}
+    if sql:
+        schema.upgrade_sql(sys.stdout, revision, **roles)
+        return
+    before = schema.current(url)
+    schema.upgrade(url, revision, **roles)
+    typer.echo(f"audit schema at revision {schema.current(url)} (before: {before or 'none'})")
+
+
+@app.command()
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="Revision to go back to; base removes all.")],
+    drop_trail: Annotated[
+        bool, typer.Option("--drop-trail", help="Also when it deletes recorded events.")
+    ] = False,
+    url: Url = None,
+) -> None:
+    """Take the audit schema back to an earlier revision.
+
+    Example: audit-schema downgrade base --drop-trail
+    """
+    from audit_schema import schema
+
+    schema.downgrade(url, revision, drop_trail=drop_trail)
+    typer.echo(f"audit schema at revision {schema.current(url) or 'none'}")
+
+
+@app.command()
+def attach(
+    tables: Tables,
+    mode: Annotated[str, typer.Option(help="hybrid, statement or row.")] = "hybrid",
+    key: Annotated[
+        list[str] | None, typer.Option(help="Key column, repeatable; default: the primary key.")
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Record the changes of tables from now on; all of them or none.
+
+    Example: audit-schema attach orders customers
+    """
+    statement = "SELECT audit.attach(p_table => %s::regclass, p_mode => %s, p_key_columns => %s)"
+    with _connect(url) as connection:
+        for table in tables:
+            connection.execute(statement, [table, mode, key or None])
+    typer.echo(f"attached: {', '.join(tables)}")
+
+
+@app.command()
+def detach(tables: Tables, url: Url = None) -> None:
+    """Stop to record the changes of tables; their history stays.
+
+    Example: audit-schema detach orders
+    """
+    with _connect(url) as connection:
+        for table in tables:
+            row = _row(connection, "SELECT audit.detach(p_table => %s::regclass) AS found", [table])
+            typer.echo(f"{table}: {'detached' if row['found'] else 'was not attached'}")
+
+
+@app.command()
+def status(as_json: Json = False, url: Url = None) -> None:
+    """Show whether the trail works; exit code 1 when something needs attention.
+
+    Example: audit-schema status
+    """
+    with _connect(url) as connection:
+        rows = _rows(connection, "SELECT item, state, value, remedy FROM audit.status()")
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_states(rows)
+    if any(row["state"] == "warning" for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def history(
+    table: Annotated[str, typer.Argument(help="Table as in SQL: orders, 'shop.\"Order\"'.")],
+    key: Annotated[
+        str | None,
+        typer.Argument(help='Key of one row: 17, or \'{"order_id": 17, "line": 2}\'.'),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
+    before: Before = None,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Show the changes of a table or of one row, newest first.
+
+    Example: audit-schema history orders 17 --since 2026-01-01
+    """
+    from audit_schema import reading
+
+    options = {"since": since, "until": until, "before": before}
+    with _connect(url) as connection:
+        changes = reading.history(connection, table, _key(key), limit=limit, **options)
+    _print_changes(changes, as_json)
+
+
+@app.command()
+def transaction(
+    transaction_id: Annotated[str, typer.Argument(help="As history shows it.")],
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Show all changes of one transaction, oldest first.
+
+    Example: audit-schema transaction 0f2c3f6e-0000-8000-8000-0000000002a7
+    """
+    from audit_schema import reading
+
+    with _connect(url) as connection:
+        changes = reading.transaction_changes(connection, transaction_id)
+    _print_changes(changes, as_json)
+
+
+@app.command()
+def activity(
+    actor: Annotated[str, typer.Argument(help="The actor, as the application named it.")],
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
+    before: Before = None,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Show what an actor changed, newest first.
+
+    Example: audit-schema activity 42 --limit 20
+    """
+    from audit_schema import reading
+
+    options = {"since": since, "until": until, "before": before}
+    with _connect(url) as connection:
+        changes = reading.actor_activity(connection, actor, limit=limit, **options)
+    _print_changes(changes, as_json)
+
+
+@app.command()
+def maintain(as_json: Json = False, url: Url = None) -> None:
+    """Create partitions ahead and tidy up; exit code 1 when it failed. For any scheduler.
+
+    Example: audit-schema maintain
+    """
+    with _connect(url, notices=False) as connection:
+        row = _row(connection, "SELECT * FROM audit.run_maintenance()")
+    if as_json:
+        _print_json(row)
+    else:
+        typer.echo(
+            f"maintenance {row['status']}: {row['partitions_created'] or 0} partitions created, "
+            f"{row['rows_moved'] or 0} rows moved" + (f"; {row['message']}" * bool(row["message"]))
+        )
+    if row["status"] == "failed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def set_partitioning(
+    interval: Annotated[str, typer.Argument(help="day, week or month.")],
+    premake: Annotated[int, typer.Argument(help="Number of future partitions to keep ready.")],
+    url: Url = None,
+) -> None:
+    """Choose the length of partitions (while the trail is empty) and how many to make ahead.
+
+    Example: audit-schema set-partitioning week 8
+    """
+    statement = "SELECT audit.set_partitioning(p_interval => %s, p_premake => %s)"
+    with _connect(url) as connection:
+        connection.execute(statement, [interval, premake])
+    typer.echo(f"partitions by {interval}, {premake} ahead")
+
+
+@app.command()
+def demo(
+    seconds: Annotated[int, typer.Option(min=1, help="Length of each run of pgbench.")] = 5,
+    clients: Annotated[int, typer.Option(min=1, help="Connections that write.")] = 4,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the database for a look.")] = False,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Run a banking workload with and without capture, and check every balance from the trail.
+
+    On a server of its own that vanishes afterwards, or in a new database of the one given.
+
+    Example: audit-schema demo --seconds 5 --clients 4
+    """
+    import signal
+
+    from audit_schema import demo as bank
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves through the clean-up, too
+    if not bank.run(url, seconds=seconds, clients=clients, keep=keep, as_json=as_json):
+        raise typer.Exit(1)
+
+
+def _message(error: Exception) -> str | None:
+    """Return what to tell about an error that a user can cause; None for a fault of ours."""
+    import psycopg
+    import sqlalchemy
+
+    from audit_schema.local_server import LocalServerError
+
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        error = error.orig if isinstance(error.orig, Exception) else error
+    if isinstance(error, psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedFunction):
+        return f"{error.diag.message_primary}\nHINT: Install it first: audit-schema upgrade"
+    if isinstance(error, psycopg.Error):
+        text = error.diag.message_primary or str(error).strip()
+        return text + (f"\nHINT: {error.diag.message_hint}" * bool(error.diag.message_hint))
+    return str(error) if isinstance(error, AuditSchemaError | LocalServerError) else None
+
+
+def _connect(url: str | None, *, notices: bool = True) -> psycopg.Connection[Any]:
+    from audit_schema.database import connect
+
+    connection = connect(url, application_name="audit-schema")
+    if notices:
+        connection.add_notice_handler(_print_notice)
+    return connection
+
+
+def _print_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+    hint = f"\nHINT: {diagnostic.message_hint}" * bool(diagnostic.message_hint)
+    typer.echo(f"{diagnostic.severity}: {diagnostic.message_primary}{hint}", err=True)
+
+
+def _rows(
+    connection: psycopg.Connection[Any], statement: Any, arguments: Iterable[Any] = ()
+) -> list[dict[str, Any]]:
+    from psycopg.rows import dict_row
+
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement, list(arguments)).fetchall()
+
+
+def _row(
+    connection: psycopg.Connection[Any], statement: str, arguments: Iterable[Any] = ()
+) -> dict[str, Any]:
+    return _rows(connection, statement, arguments)[0]
+
+
+def _key(text: str | None) -> Any:
+    """A JSON object is a key of several columns; anything else is the value itself."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise AuditSchemaError(
+            f'the key {text!r} is not JSON ({error}); write \'{{"order_id": 17, "line": 2}}\''
+        ) from error
+
+
+def _print_changes(changes: list[Change], as_json: bool) -> None:
+    from audit_schema import display
+
+    if as_json:
+        _print_json(display.as_dicts(changes))
+    else:
+        display.print_changes(changes)
+
+
+def _print_states(rows: list[dict[str, Any]]) -> None:
+    from audit_schema import display
+
+    display.print_table(rows, display.STATES)
+
+
+def _print_json(value: object) -> None:
+    from audit_schema import display
+
+    typer.echo(display.dumps(value, indent=2))
