@@ -28,6 +28,8 @@ from audit_schema.local_server import LocalServer, embedded_bindir
 
 DATABASE: Final = "audit_schema_demo"
 SCALE: Final = 10  # of pgbench: a million accounts
+# Commits cost what they cost in production: otherwise capture would look dearer than it is.
+DURABLE: Final = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 ROLES: Final = ["audit_owner", "audit_admin", "audit_reader"]
 BALANCES: Final = (
     ("pgbench_accounts", "aid", "abalance"),
@@ -209,7 +211,7 @@ class Bank:
 def _bank(url: str | None, cleanup: ExitStack, console: Console) -> Bank:
     """Make the database on the server of *url*, or on one of its own; *cleanup* removes it."""
     if url is None:
-        server = LocalServer()
+        server = LocalServer(settings=DURABLE)
         with console.status("starting a PostgreSQL server"):
             cleanup.enter_context(server)
         address, pgbench = server.url(), server.bindir / "pgbench"

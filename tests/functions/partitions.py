@@ -1,0 +1,74 @@
+"""What the tests of partition maintenance look at."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from functions.trail import Connection, Row, rows, value
+
+PARENTS = ("event", "transaction")
+
+
+def bounds(connection: Connection, parent: str) -> list[tuple[datetime, datetime]]:
+    """From and to of each partition but DEFAULT, in order."""
+    query = """
+        SELECT from_time, to_time FROM audit.partition
+         WHERE parent = %s AND NOT is_default ORDER BY from_time
+    """
+    return [(row["from_time"], row["to_time"]) for row in rows(connection, query, (parent,))]
+
+
+def starts_of(period: str, moment: datetime, count: int) -> list[datetime]:
+    """The starts of `count` periods in UTC, from the one of `moment` on."""
+    midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        return [midnight + timedelta(days=n) for n in range(count)]
+    if period == "week":
+        monday = midnight - timedelta(days=midnight.weekday())
+        return [monday + timedelta(weeks=n) for n in range(count)]
+    first = midnight.year * 12 + midnight.month - 1
+    return [
+        midnight.replace(year=(first + n) // 12, month=(first + n) % 12 + 1, day=1)
+        for n in range(count)
+    ]
+
+
+def expected_bounds(period: str, moment: datetime, premake: int) -> list[tuple[datetime, datetime]]:
+    """The bounds of the running period and `premake` after it."""
+    starts = starts_of(period, moment, premake + 2)
+    return list(pairwise(starts))
+
+
+def maintain(connection: Connection) -> Row:
+    """Run the maintenance; its row of audit.maintenance_run."""
+    [run] = rows(connection, "SELECT * FROM audit.run_maintenance()")
+    return run
+
+
+def stray_event(connection: Connection, age: str) -> None:
+    """Write an event and its transaction as of a time ago, as the owner of the trail."""
+    connection.execute(
+        f"""
+        SET LOCAL ROLE audit_owner;
+        WITH event AS (
+            INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action)
+            VALUES (now() - '{age}'::interval, now() - '{age}'::interval, 77, 1, 'truncate')
+            RETURNING *)
+        INSERT INTO audit.transaction (started_at, xid, backend_pid, database_user)
+        SELECT started_at, xid, 1, 'old' FROM event;
+        RESET ROLE;
+        """
+    )
+
+
+def places(connection: Connection) -> list[str]:
+    """The partition of each event, by age."""
+    query = "SELECT tableoid::regclass::text AS place FROM audit.event ORDER BY started_at"
+    return [row["place"] for row in rows(connection, query)]
+
+
+def now(connection: Connection) -> datetime:
+    """The start of the transaction."""
+    moment: datetime = value(connection, "SELECT now()")
+    return moment

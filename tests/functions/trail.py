@@ -1,0 +1,107 @@
+"""What the tests of the SQL side ask of a database, as plain rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+
+Connection = psycopg.Connection[Any]
+Row = dict[str, Any]
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+MODES = ("hybrid", "statement", "row")
+CHANGED = ("action", "row_key", "old_values", "new_values")
+
+
+def rows(connection: Connection, query: str, parameters: Parameters = None) -> list[Row]:
+    """All rows of a query as dicts."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, parameters).fetchall()
+
+
+def value(connection: Connection, query: str, parameters: Parameters = None) -> Any:
+    """The first column of the only row of a query."""
+    [row] = connection.execute(query, parameters).fetchall()
+    return row[0]
+
+
+def events(
+    connection: Connection, table: str | None = None, columns: Sequence[str] = CHANGED
+) -> list[Row]:
+    """The changes of a table (bare name) or of all, in the order in which they were recorded."""
+    query = "SELECT * FROM audit.change WHERE %s::text IS NULL OR table_name = %s ORDER BY event_id"
+    return [{name: row[name] for name in columns} for row in rows(connection, query, (table,) * 2)]
+
+
+def event(action: str, row_key: Any = None, old_values: Any = None, new_values: Any = None) -> Row:
+    """One expected row of `events`."""
+    return dict(zip(CHANGED, (action, row_key, old_values, new_values), strict=True))
+
+
+def attached(connection: Connection, definition: str, mode: str = "hybrid", name: str = "t") -> str:
+    """Make the table app_data.NAME of a list of columns, attach it, return its qualified name."""
+    table = f"app_data.{name}"
+    connection.execute(f"CREATE TABLE {table} ({definition})")
+    connection.execute("SELECT audit.attach(%s, %s)", (table, mode))
+    return table
+
+
+def triggers(connection: Connection, table: str) -> list[Row]:
+    """The triggers of a table; `version` changes with every touch."""
+    query = """
+        SELECT tgname, oid, tgenabled, tgtype, xmin::text AS version FROM pg_trigger
+        WHERE tgrelid = %s::regclass AND NOT tgisinternal ORDER BY tgname
+    """
+    return rows(connection, query, (table,))
+
+
+def refused(
+    connection: Connection,
+    error: type[psycopg.Error],
+    query: str,
+    parameters: Parameters = None,
+    *,
+    message: str = "",
+    hint: str = "",
+) -> None:
+    """Assert that a statement fails with just this error; the transaction goes on."""
+    with pytest.raises(error) as caught, connection.transaction():
+        connection.execute(query, parameters)
+    assert type(caught.value) is error
+    assert message in (caught.value.diag.message_primary or "")
+    assert hint in (caught.value.diag.message_hint or "")
+
+
+@contextmanager
+def acting_as(connection: Connection, role: str) -> Iterator[None]:
+    """SET ROLE for a while; an error rolls back what was done in between."""
+    connection.execute("SELECT")  # so that what follows is a savepoint, which commits nothing
+    with connection.transaction():
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+        yield
+        connection.execute("RESET ROLE")
+
+
+def plan(connection: Connection, query: str) -> str:
+    """What EXPLAIN says of a query."""
+    return "\n".join(line for (line,) in connection.execute(f"EXPLAIN (COSTS OFF) {query}"))
+
+
+def indexes(connection: Connection, parent: str) -> set[str]:
+    """The indexes on partitions that belong to an index of schema audit."""
+    query = """
+        SELECT inhrelid::regclass::text AS name FROM pg_inherits
+         WHERE inhparent = ('audit.' || %s)::regclass
+    """
+    return {row["name"].removeprefix("audit.") for row in rows(connection, query, (parent,))}
+
+
+def uses(plan: str, names: set[str]) -> bool:
+    """Whether a plan scans one of these indexes."""
+    return any(f" {name} on " in plan for name in names)

@@ -1,0 +1,167 @@
+"""The application's role is captured, and can neither read, forge nor divert the trail."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg import errors
+
+from functions.trail import MODES, Connection, attached, event, events, refused, rows, value
+from servers import Database
+
+SHADOWS = """
+    CREATE TEMPORARY TABLE event (LIKE app_data.t);
+    CREATE TEMPORARY TABLE transaction (LIKE app_data.t);
+    CREATE TEMPORARY TABLE new_rows (LIKE app_data.t);
+    CREATE TEMPORARY TABLE old_rows (LIKE app_data.t);
+    CREATE TEMPORARY TABLE pg_trigger (LIKE app_data.t);
+    CREATE TEMPORARY TABLE setting (LIKE app_data.t);
+    CREATE TYPE pg_temp.jsonb AS ENUM ('no');
+    CREATE TYPE pg_temp.record AS ENUM ('no');
+    CREATE FUNCTION pg_temp.to_jsonb(anyelement) RETURNS pg_catalog.jsonb LANGUAGE sql
+        AS $$ SELECT '{}'::pg_catalog.jsonb $$;
+    CREATE FUNCTION pg_temp.now() RETURNS timestamptz LANGUAGE sql
+        AS $$ SELECT '-infinity'::timestamptz $$;
+    SET search_path = pg_temp, pg_catalog, app_data;
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_role_without_rights_on_the_trail_is_captured(database: Database, mode: str) -> None:
+    with database.connect() as deployer, database.connect("app") as app:
+        table = attached(deployer, "id integer PRIMARY KEY, n integer", mode)
+        deployer.commit()
+        app.execute(f"INSERT INTO {table} VALUES (1, 1)")
+        app.execute(f"UPDATE {table} SET n = 2")
+        app.execute(f"DELETE FROM {table}")
+        app.commit()
+        assert events(deployer) == [
+            event("insert", {"id": 1}, None, {"id": 1, "n": 1}),
+            event("update", {"id": 1}, {"n": 1}, {"n": 2}),
+            event("delete", {"id": 1}, {"id": 1, "n": 2}),
+        ]
+        assert rows(deployer, "SELECT database_user, database_role FROM audit.transaction") == [
+            {"database_user": "app", "database_role": None}
+        ]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_shadows_in_the_temporary_schema_divert_nothing(database: Database, mode: str) -> None:
+    with database.connect() as deployer, database.connect("app") as app:
+        attached(deployer, "id integer PRIMARY KEY, n integer", mode)
+        deployer.commit()
+        app.execute("SELECT 1")
+        app.execute(SHADOWS)
+        app.execute("INSERT INTO app_data.t VALUES (1, 1)")
+        app.execute("UPDATE app_data.t SET n = 2")
+        app.execute("DELETE FROM app_data.t")
+        shadows = ("event", "transaction", "new_rows", "old_rows")
+        counts = [value(app, f"SELECT count(*) FROM pg_temp.{name}") for name in shadows]
+        assert counts == [0] * len(shadows)
+        app.commit()
+        assert [row["action"] for row in events(deployer)] == ["insert", "update", "delete"]
+        assert value(deployer, "SELECT count(*) FROM audit.transaction") == 1
+
+
+def test_the_application_may_create_no_object_in_the_schema(database: Database) -> None:
+    with database.connect("app") as app:
+        refused(app, errors.InsufficientPrivilege, "CREATE TABLE audit.mine (id integer)")
+
+
+def test_a_table_of_the_application_gets_no_capture_trigger_from_itself(
+    database: Database,
+) -> None:
+    with database.connect("app") as app:
+        app.execute("CREATE TEMPORARY TABLE mine (id integer)")
+        for function in ("capture_row", "capture_truncate", "capture_statement"):
+            refused(
+                app,
+                errors.InsufficientPrivilege,
+                "CREATE TRIGGER forge AFTER INSERT ON mine FOR EACH ROW "
+                f"EXECUTE FUNCTION audit.{function}('1', '{{id}}')",
+                message=function,
+            )
+
+
+@pytest.mark.parametrize(
+    ("context", "error"),
+    [
+        ("{broken", errors.InvalidTextRepresentation),
+        ("[1]", errors.InvalidParameterValue),
+        ('"text"', errors.InvalidParameterValue),
+        ("null", errors.InvalidParameterValue),
+        ("7", errors.InvalidParameterValue),
+    ],
+)
+def test_a_forged_context_fails_the_statement_and_nothing_else(
+    db: Connection, context: str, error: type[errors.Error]
+) -> None:
+    table = attached(db, "id integer PRIMARY KEY")
+    db.commit()
+    db.execute("SELECT set_config('audit.context', %s, true)", (context,))
+    refused(db, error, f"INSERT INTO {table} VALUES (1)")
+    db.rollback()
+    db.execute(f"INSERT INTO {table} VALUES (2)")
+    db.commit()
+    assert [row["row_key"] for row in events(db)] == [{"id": 2}]
+
+
+def test_a_context_of_odd_types_is_recorded_as_text(tx: Connection) -> None:
+    table = attached(tx, "id integer PRIMARY KEY")
+    forged = '{"actor": {"a": 1}, "actor_type": 7, "unknown": true, "xid": 1}'
+    tx.execute("SELECT set_config('audit.context', %s, true)", (forged,))
+    tx.execute(f"INSERT INTO {table} VALUES (1)")
+    assert rows(tx, "SELECT actor, actor_type, actor_label FROM audit.transaction") == [
+        {"actor": '{"a": 1}', "actor_type": "7", "actor_label": None}
+    ]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("type_", ["app_data.mood", "app_data.mood[]", "app_data.pair"])
+def test_code_of_the_application_never_runs_with_the_rights_of_the_owner(
+    tx: Connection, mode: str, type_: str
+) -> None:
+    # to_jsonb() calls the cast to json that the owner of a type has made
+    tx.execute("""
+        CREATE TABLE app_data.seen (who text);
+        GRANT INSERT ON app_data.seen TO PUBLIC;
+        GRANT USAGE ON SCHEMA app_data TO PUBLIC;
+        CREATE TYPE app_data.mood AS ENUM ('good', 'bad');
+        CREATE TYPE app_data.pair AS (a app_data.mood, b integer);
+        CREATE FUNCTION app_data.render(app_data.mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO app_data.seen VALUES (current_user);
+            RETURN '"forged"';
+        END $$;
+        CREATE CAST (app_data.mood AS json) WITH FUNCTION app_data.render(app_data.mood);
+    """)
+    table = attached(tx, f"id integer PRIMARY KEY, x {type_}", mode)
+    literal = {"app_data.mood": "good", "app_data.mood[]": "{good}", "app_data.pair": "(good,1)"}
+    tx.execute(f"INSERT INTO {table} VALUES (1, %s)", (literal[type_],))
+    tx.execute(f"UPDATE {table} SET x = NULL")
+    assert "audit_owner" not in {row["who"] for row in rows(tx, "TABLE app_data.seen")}
+
+
+def test_row_security_of_the_table_hides_nothing_from_the_trail(database: Database) -> None:
+    with database.connect() as deployer, database.connect("app") as app:
+        table = attached(deployer, "id integer PRIMARY KEY, who text DEFAULT current_user")
+        deployer.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        deployer.execute(
+            f"CREATE POLICY own ON {table} FOR ALL TO app USING (false) WITH CHECK (true)"
+        )
+        deployer.commit()
+        app.execute(f"INSERT INTO {table} VALUES (1)")
+        app.commit()
+        assert events(deployer) == [
+            event("insert", {"id": 1}, None, {"id": 1, "who": "app"}),
+        ]
+
+
+def test_a_session_without_any_privilege_can_still_say_who_acts(database: Database) -> None:
+    with database.connect() as deployer, database.connect("app") as app:
+        table = attached(deployer, "id integer PRIMARY KEY")
+        deployer.commit()
+        app.execute("SELECT audit.set_context('ann')")
+        app.execute(f"INSERT INTO {table} VALUES (1)")
+        app.commit()
+        assert rows(deployer, "SELECT actor, database_user FROM audit.change") == [
+            {"actor": "ann", "database_user": "app"}
+        ]
