@@ -72,6 +72,7 @@ def upgrade(
     owner_role: Role = None,
     admin_role: Role = None,
     reader_role: Role = None,
+    nobody_role: Role = None,
     url: Url = None,
 ) -> None:
     """Install the audit schema or bring it up to date.
@@ -80,7 +81,12 @@ def upgrade(
     """
     from audit_schema import schema
 
-    roles = {"owner_role": owner_role, "admin_role": admin_role, "reader_role": reader_role}
+    roles = {
+        "owner_role": owner_role,
+        "admin_role": admin_role,
+        "reader_role": reader_role,
+        "nobody_role": nobody_role,
+    }
     if sql:
         schema.upgrade_sql(sys.stdout, revision, **roles)
         return
@@ -95,6 +101,7 @@ def downgrade(
     drop_trail: Annotated[
         bool, typer.Option("--drop-trail", help="Also when it deletes recorded events.")
     ] = False,
+    owner_role: Role = None,
     url: Url = None,
 ) -> None:
     """Take the audit schema back to an earlier revision.
@@ -103,7 +110,7 @@ def downgrade(
     """
     from audit_schema import schema
 
-    schema.downgrade(url, revision, drop_trail=drop_trail)
+    schema.downgrade(url, revision, drop_trail=drop_trail, owner_role=owner_role)
     typer.echo(f"audit schema at revision {schema.current(url) or 'none'}")
 
 

@@ -24,18 +24,25 @@ def upgrade(
     owner_role: str | None = None,
     admin_role: str | None = None,
     reader_role: str | None = None,
+    nobody_role: str | None = None,
 ) -> None:
     """Bring the schema audit of *target* to *revision*, in one transaction; idempotent.
 
     target: a URL, an Engine, a Connection (in its transaction, which the caller commits,
     if one has begun), or None for DATABASE_URL. Roles under other names than
-    audit_owner, audit_admin and audit_reader are named on the first upgrade.
+    audit_owner, audit_admin, audit_reader and audit_nobody are named on the first upgrade; the
+    owner each time.
     Raises AuditSchemaError when the database can't be reached or is newer than this package, and
     when the server refuses; nothing is changed then.
     """
     from alembic import command
 
-    roles = {"owner_role": owner_role, "admin_role": admin_role, "reader_role": reader_role}
+    roles = {
+        "owner_role": owner_role,
+        "admin_role": admin_role,
+        "reader_role": reader_role,
+        "nobody_role": nobody_role,
+    }
     with _configured(target, roles) as config:
         command.upgrade(config, revision)
 
@@ -45,6 +52,7 @@ def downgrade(
     revision: str,
     *,
     drop_trail: bool = False,
+    owner_role: str | None = None,
 ) -> None:
     """Take the schema audit of *target* back to *revision*; "base" removes it.
 
@@ -53,7 +61,8 @@ def downgrade(
     """
     from alembic import command
 
-    with _configured(target, {"drop_trail": "yes" if drop_trail else None}) as config:
+    options = {"drop_trail": "yes" if drop_trail else None, "owner_role": owner_role}
+    with _configured(target, options) as config:
         command.downgrade(config, revision)
 
 
@@ -73,11 +82,17 @@ def upgrade_sql(
     owner_role: str | None = None,
     admin_role: str | None = None,
     reader_role: str | None = None,
+    nobody_role: str | None = None,
 ) -> None:
     """Write the SQL that upgrade() would run on an empty database to *output*."""
     from alembic import command
 
-    roles = {"owner_role": owner_role, "admin_role": admin_role, "reader_role": reader_role}
+    roles = {
+        "owner_role": owner_role,
+        "admin_role": admin_role,
+        "reader_role": reader_role,
+        "nobody_role": nobody_role,
+    }
     config = _config(roles)
     config.output_buffer = output
     command.upgrade(config, revision, sql=True)

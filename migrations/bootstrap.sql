@@ -1,32 +1,24 @@
 -- Run by env.py before every upgrade and downgrade, in the same transaction: checks the server,
 -- makes the roles and the schema where they are missing, and goes on as the schema's owner, so
 -- that every object belongs to it whoever deploys. Safe to run again.
--- Role names come from the settings audit.owner_role, audit.admin_role and audit.reader_role
--- (alembic -x owner_role=NAME …); empty means the default name. schedule.sql or teardown.sql
--- set role and search_path back at the end.
+-- Role names come from the settings audit.owner_role, audit.admin_role, audit.reader_role and
+-- audit.nobody_role (alembic -x owner_role=NAME …); empty means the default name, or the one given
+-- at the installation. The owner alone must be named each time if it is not audit_owner: a schema
+-- is never trusted for what it says of itself. schedule.sql or teardown.sql set role, search_path
+-- and lock_timeout back at the end.
 
-SELECT pg_catalog.set_config('audit.deploying_role', pg_catalog.current_setting('role'), true),
-       pg_catalog.set_config('audit.deploying_search_path',
-                             pg_catalog.current_setting('search_path'), true);
+SELECT pg_catalog.set_config('audit.deploying_' || name, pg_catalog.current_setting(name), true)
+  FROM pg_catalog.unnest(ARRAY['role', 'search_path', 'lock_timeout']) AS name;
 SET LOCAL search_path = pg_catalog, pg_temp;
-SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('audit_schema upgrade', 0));
+SET LOCAL lock_timeout = '60s';
+-- one upgrade at a time
+SELECT pg_advisory_xact_lock(hashtextextended('audit_schema upgrade', 0));
 
-DO $bootstrap$
+DO $check$
 DECLARE
-    v_installed boolean := EXISTS (
-        SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-         WHERE n.nspname = 'audit' AND c.relname = 'schema_version');
-    v_owner text := COALESCE(
-        (SELECT r.rolname FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
-          WHERE n.nspname = 'audit' AND v_installed),
-        NULLIF(current_setting('audit.owner_role', true), ''),
-        'audit_owner');
-    v_admin text := COALESCE(NULLIF(current_setting('audit.admin_role', true), ''), 'audit_admin');
-    v_reader text := COALESCE(NULLIF(current_setting('audit.reader_role', true), ''), 'audit_reader');
-    v_missing text[];
-    v_foreign text;
-    v_role text;
-    v_partman text;
+    v_owner name := COALESCE(NULLIF(current_setting('audit.owner_role', true), ''), 'audit_owner');
+    v_schema pg_namespace;
+    v_object text;
 BEGIN
     IF current_setting('server_version_num')::integer < 150000 THEN
         RAISE EXCEPTION 'audit_schema needs PostgreSQL 15 or newer, this server is %',
@@ -35,61 +27,104 @@ BEGIN
                   HINT = 'Upgrade the server; nothing was changed.';
     END IF;
 
-    /* a schema audit that we did not make is left alone */
-    SELECT object INTO v_foreign
-      FROM (SELECT c.oid::regclass::text AS object, c.relnamespace AS namespace
-              FROM pg_class AS c
+    SELECT * INTO v_schema FROM pg_namespace WHERE nspname = 'audit';
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT object INTO v_object
+      FROM (SELECT c.oid::regclass::text AS object FROM pg_class AS c
+             WHERE c.relnamespace = v_schema.oid
             UNION ALL
-            SELECT p.oid::regprocedure::text, p.pronamespace FROM pg_proc AS p) AS found
-     WHERE namespace = to_regnamespace('audit') AND NOT v_installed
+            SELECT p.oid::regprocedure::text FROM pg_proc AS p
+             WHERE p.pronamespace = v_schema.oid) AS found
+     WHERE NOT EXISTS (SELECT FROM pg_class AS c
+                        WHERE c.relnamespace = v_schema.oid AND c.relname = 'schema_version')
      LIMIT 1;
-    IF v_foreign IS NOT NULL THEN
+    IF FOUND THEN
         RAISE EXCEPTION 'schema "audit" exists already and was not made by audit_schema: it holds %',
-                v_foreign
+                v_object
             USING ERRCODE = 'duplicate_schema',
                   HINT = 'Rename it (ALTER SCHEMA audit RENAME TO …) or drop it, then upgrade again.';
+    ELSIF pg_get_userbyid(v_schema.nspowner) <> v_owner THEN
+        RAISE EXCEPTION 'schema "audit" belongs to role "%", not to "%"',
+                pg_get_userbyid(v_schema.nspowner), v_owner
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('Was the trail installed under that name? Then: alembic -x '
+                      'owner_role=%I … Otherwise rename the schema, or give it to the role that '
+                      'shall own the trail: ALTER SCHEMA audit OWNER TO %I;',
+                      pg_get_userbyid(v_schema.nspowner), v_owner);
+    ELSIF EXISTS (SELECT FROM aclexplode(v_schema.nspacl) AS a
+                   WHERE a.privilege_type = 'CREATE' AND a.grantee <> v_schema.nspowner) THEN
+        RAISE EXCEPTION 'others than its owner may create objects in schema "audit"'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'See \dn+ audit, and REVOKE CREATE ON SCHEMA audit FROM each of them.';
+    END IF;
+END;
+$check$;
+
+DO $roles$
+DECLARE
+    v_owner name := COALESCE(NULLIF(current_setting('audit.owner_role', true), ''), 'audit_owner');
+    v_admin name := COALESCE(NULLIF(current_setting('audit.admin_role', true), ''), 'audit_admin');
+    v_reader name := COALESCE(NULLIF(current_setting('audit.reader_role', true), ''), 'audit_reader');
+    v_nobody name := COALESCE(NULLIF(current_setting('audit.nobody_role', true), ''), 'audit_nobody');
+    -- to act as a role is since 16 more than to be a member of it
+    v_act text := CASE WHEN current_setting('server_version_num')::integer < 160000
+                       THEN 'MEMBER' ELSE 'SET' END;
+    v_missing name[];
+    v_role name;
+    v_member name;
+    v_partman name;
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_owner AND pg_has_role(oid, v_act)) THEN
+        IF to_regclass('audit.setting') IS NOT NULL THEN
+            SELECT admin_role, reader_role, nobody_role INTO v_admin, v_reader, v_nobody
+              FROM audit.setting;
+        END IF;
     END IF;
 
     /* roles: made when missing, never altered */
-    SELECT array_agg(name ORDER BY name) INTO v_missing
-      FROM unnest(ARRAY[v_owner, v_admin, v_reader]) AS name
+    SELECT array_agg(name) INTO v_missing
+      FROM unnest(ARRAY[v_owner, v_admin, v_reader, v_nobody]) AS name
      WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name);
     IF v_missing IS NOT NULL AND NOT (
-        SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user)
-    THEN
+            SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         RAISE EXCEPTION 'role "%" may not create roles, and these do not exist: %',
                 current_user, array_to_string(v_missing, ', ')
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = format('Have a DBA run: %s GRANT %I TO %I; Or name existing roles: '
-                      'alembic -x owner_role=… -x admin_role=… -x reader_role=… upgrade head',
+                  HINT = format('Have a DBA run: %s GRANT %I TO %I; GRANT %I TO %I; Or name existing '
+                      'roles: alembic -x owner_role=… -x admin_role=… -x reader_role=… '
+                      '-x nobody_role=… upgrade head',
                       (SELECT string_agg(format('CREATE ROLE %I NOLOGIN;', name), ' ')
-                         FROM unnest(v_missing) AS name), v_owner, current_user);
+                         FROM unnest(v_missing) AS name),
+                      v_owner, current_user, v_nobody, v_owner);
     END IF;
     FOREACH v_role IN ARRAY COALESCE(v_missing, '{}') LOOP
         EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
     END LOOP;
 
-    /* we must be able to act as the owner; since 16 that is more than to be a member */
-    IF NOT pg_has_role(current_user, v_owner, CASE
-            WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER'
-            ELSE 'SET' END) THEN
+    /* we must be able to act as the owner, and the owner as nobody */
+    FOR v_member, v_role IN
+        SELECT a.member, a.role
+          FROM (VALUES (current_user, v_owner), (v_owner, v_nobody)) AS a (member, role)
+         WHERE NOT pg_has_role(a.member, a.role, v_act)
+    LOOP
         BEGIN
-            EXECUTE format('GRANT %I TO %I', v_owner, current_user);
+            EXECUTE format('GRANT %I TO %I', v_role, v_member);
         EXCEPTION WHEN insufficient_privilege THEN
-            RAISE EXCEPTION 'role "%" may not act as "%", which owns the audit schema',
-                    current_user, v_owner
+            RAISE EXCEPTION 'role "%" may not act as "%"', v_member, v_role
                 USING ERRCODE = 'insufficient_privilege',
-                      HINT = format('Have a DBA run: GRANT %I TO %I;', v_owner, current_user);
+                      HINT = format('Have a DBA run: GRANT %I TO %I;', v_role, v_member);
         END;
-    END IF;
+    END LOOP;
 
     /* let the owner use pg_partman, where we may grant that */
-    v_partman := (SELECT extnamespace::regnamespace::text FROM pg_extension
-                   WHERE extname = 'pg_partman');
-    IF pg_has_role((SELECT nspowner FROM pg_namespace
-                     WHERE oid = to_regnamespace(v_partman)), 'USAGE') THEN
-        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %s TO %I', v_partman, v_owner);
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %I',
+    SELECT n.nspname INTO v_partman
+      FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+     WHERE e.extname = 'pg_partman' AND pg_has_role(n.nspowner, 'USAGE');
+    IF FOUND THEN
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', v_partman, v_owner);
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO %I',
                        v_partman, v_owner);
     END IF;
 
@@ -103,14 +138,10 @@ BEGIN
         END IF;
         EXECUTE format('CREATE SCHEMA audit AUTHORIZATION %I', v_owner);
     END IF;
-    IF (SELECT nspowner FROM pg_namespace WHERE nspname = 'audit')
-            <> quote_ident(v_owner)::regrole THEN
-        RAISE EXCEPTION 'schema "audit" does not belong to role "%"', v_owner
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = format('Have its owner run: ALTER SCHEMA audit OWNER TO %I;', v_owner);
-    END IF;
     PERFORM set_config('audit.admin_role', v_admin, true),
             set_config('audit.reader_role', v_reader, true),
+            set_config('audit.nobody_role', v_nobody, true),
+            set_config('audit.roles_made', COALESCE(v_missing, '{}')::text, true),
             set_config('role', v_owner, true);
 
     /* our own schema without its version: somebody edited by hand */
@@ -123,4 +154,4 @@ BEGIN
         END IF;
     END IF;
 END;
-$bootstrap$;
+$roles$;

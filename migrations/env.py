@@ -17,7 +17,7 @@ from audit_schema.replaceable import MIGRATIONS, run_verbatim
 
 # A table of our own inside our schema: `alembic_version` belongs to the application.
 VERSION_TABLE = {"version_table": "schema_version", "version_table_schema": "audit"}
-SETTINGS = ("owner_role", "admin_role", "reader_role", "drop_trail")
+SETTINGS = ("owner_role", "admin_role", "reader_role", "nobody_role", "drop_trail")
 
 config = context.config
 if config.config_file_name is not None:
@@ -94,7 +94,14 @@ def connection() -> Iterator[sa.Connection]:
         yield given
         return
     url = sqlalchemy_url(config.get_main_option("sqlalchemy.url"))
-    with sa.create_engine(url, poolclass=sa.NullPool).connect() as opened:
+    try:
+        opened = sa.create_engine(url, poolclass=sa.NullPool).connect()
+    except sa.exc.OperationalError as error:
+        raise CommandError(
+            f"can't connect to {url}: {str(error.orig).strip()}\n"
+            "  Start the server, or set DATABASE_URL or PGHOST, PGPORT, PGUSER, PGDATABASE."
+        ) from error
+    with opened:
         yield opened
 
 

@@ -1,8 +1,15 @@
 -- Run by env.py after an upgrade or downgrade, as the deploying role again: its jobs run as itself,
--- since the owner of the trail cannot log in. Before revision 0001 there is nothing to schedule.
+-- since the owner of the trail cannot log in.
 
 SELECT set_config('role', current_setting('audit.deploying_role'), true);
-SELECT audit.schedule_jobs();
+DO $schedule$
+BEGIN
+    IF to_regproc('audit.schedule_jobs') IS NOT NULL THEN
+        PERFORM audit.schedule_jobs();
+    END IF;
+END;
+$schedule$;
 
 -- a caller's transaction may go on after us
-SELECT set_config('search_path', current_setting('audit.deploying_search_path'), true);
+SELECT set_config(name, current_setting('audit.deploying_' || name), true)
+  FROM unnest(ARRAY['search_path', 'lock_timeout']) AS name;

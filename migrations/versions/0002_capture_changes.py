@@ -5,6 +5,9 @@ from audit_schema.replaceable import replace, run_verbatim
 revision = "0002"
 down_revision = "0001"
 SQL: tuple[str, ...] = (
+    "functions/_key_columns.sql",
+    "functions/_is_unique_key.sql",
+    "functions/_row_to_jsonb.sql",
     "functions/_wide_row_key.sql",
     "functions/_row_key.sql",
     "functions/_record_transaction.sql",
@@ -14,7 +17,10 @@ SQL: tuple[str, ...] = (
     "functions/_register_table.sql",
     "functions/_unregister_table.sql",
     "functions/_check_attachable.sql",
+    "functions/_check_mode.sql",
+    "functions/_check_key.sql",
     "functions/_trigger_definitions.sql",
+    "functions/_missing_triggers.sql",
     "functions/attach.sql",
     "functions/detach.sql",
     "functions/set_context.sql",
@@ -42,9 +48,10 @@ $guard$;
 -- CASCADE takes the triggers of tables that are still attached
 DROP FUNCTION audit.capture_row, audit.capture_statement, audit.capture_truncate CASCADE;
 DROP FUNCTION
-    audit.attach, audit.detach, audit.set_context, audit._trigger_definitions,
-    audit._check_attachable, audit._register_table, audit._unregister_table,
-    audit._record_transaction, audit._row_key, audit._wide_row_key;
+    audit.attach, audit.detach, audit.set_context, audit._missing_triggers,
+    audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
+    audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
+    audit._unregister_table, audit._record_transaction, audit._row_key, audit._wide_row_key;
 """
 
 

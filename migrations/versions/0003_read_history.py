@@ -5,17 +5,21 @@ from audit_schema.replaceable import replace, run_verbatim
 revision = "0003"
 down_revision = "0002"
 SQL: tuple[str, ...] = (
+    "functions/_microseconds.sql",
+    "functions/_from_microseconds.sql",
     "functions/transaction_id.sql",
     "functions/_transaction_key.sql",
     "functions/_cursor.sql",
     "functions/_cursor_parts.sql",
     "functions/_page_start.sql",
+    "functions/_key_type.sql",
     "functions/_cast_key.sql",
     "views/change.sql",
     "views/column_change.sql",
     "functions/history.sql",
     "functions/transaction_changes.sql",
     "functions/actor_activity.sql",
+    "functions/_broken_captures.sql",
     "functions/status.sql",
 )
 
@@ -24,7 +28,8 @@ DROP FUNCTION audit.history, audit.transaction_changes, audit.actor_activity, au
 DROP VIEW audit.column_change, audit.change;
 DROP FUNCTION
     audit.transaction_id, audit._transaction_key, audit._cursor, audit._cursor_parts,
-    audit._page_start, audit._cast_key;
+    audit._page_start, audit._cast_key, audit._key_type, audit._broken_captures,
+    audit._microseconds, audit._from_microseconds;
 """
 
 

@@ -17,7 +17,8 @@ BEGIN
     SELECT * INTO v_class FROM pg_class WHERE oid = p_table;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no table with oid %', p_table::oid
-            USING ERRCODE = 'undefined_table';
+            USING ERRCODE = 'undefined_table',
+                  HINT = 'Name a table, such as audit.attach(''public.orders'').';
     END IF;
     v_schema := (SELECT nspname FROM pg_namespace WHERE oid = v_class.relnamespace);
 
@@ -29,10 +30,10 @@ BEGIN
         RAISE EXCEPTION '% belongs to the audit trail itself and cannot be attached', p_table
             USING ERRCODE = 'wrong_object_type', HINT = 'Attach tables of your own.';
     ELSIF v_class.relkind NOT IN ('r', 'p') THEN
-        RAISE EXCEPTION '% is a %, not a table, and cannot be attached', p_table,
-                CASE v_class.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
-                    WHEN 'f' THEN 'foreign table' WHEN 'S' THEN 'sequence'
-                    WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' ELSE 'composite type' END
+        RAISE EXCEPTION '% is %, not a table, and cannot be attached', p_table,
+                CASE v_class.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view'
+                    WHEN 'f' THEN 'a foreign table' WHEN 'S' THEN 'a sequence'
+                    WHEN 'i' THEN 'an index' WHEN 'I' THEN 'an index' ELSE 'a composite type' END
             USING ERRCODE = 'wrong_object_type', HINT = 'Attach the table that holds the rows.';
     ELSIF v_class.relpersistence = 't' THEN
         RAISE EXCEPTION '% is a temporary table and cannot be attached', p_table

@@ -19,8 +19,9 @@ DECLARE
     v_moved bigint;
 BEGIN
     EXECUTE format('LOCK TABLE audit.%I IN ACCESS EXCLUSIVE MODE', v_default);
-    EXECUTE format('SELECT EXISTS (SELECT FROM audit.%I WHERE started_at >= $1 AND started_at < $2)',
-                   v_default) INTO v_stray USING p_from, p_to;
+    EXECUTE format('SELECT EXISTS (SELECT FROM audit.%I '
+                   'WHERE started_at >= $1 AND started_at < $2)', v_default)
+       INTO v_stray USING p_from, p_to;
     IF NOT v_stray AND audit._partman_remedy() IS NULL
             AND (SELECT partition_backend = 'pg_partman' FROM audit.setting) THEN
         EXECUTE format('SELECT %I.create_partition_time(p_parent_table := $1, '

@@ -31,5 +31,5 @@ END;
 $_create_partitions$;
 
 COMMENT ON FUNCTION audit._create_partitions() IS
-    'Internal: create the missing partitions; returns their number and the rows moved from DEFAULT.';
+    'Internal: create the missing partitions; returns their number and the rows moved.';
 REVOKE ALL ON FUNCTION audit._create_partitions() FROM PUBLIC;

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION audit._cursor_parts(
     OUT occurred_at timestamptz,
     OUT event_id bigint)
     LANGUAGE plpgsql
-    IMMUTABLE
+    STABLE
     PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $_cursor_parts$
@@ -22,9 +22,9 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Pass the column "cursor" of the last row of the page before.';
     END IF;
-    v_parts := string_to_array(p_cursor, '/');
-    started_at := timestamptz 'epoch' + v_parts[1] * interval '1 microsecond';
-    occurred_at := timestamptz 'epoch' + v_parts[2] * interval '1 microsecond';
+    v_parts := string_to_array(p_cursor, '/')::bigint[];
+    started_at := audit._from_microseconds(v_parts[1]);
+    occurred_at := audit._from_microseconds(v_parts[2]);
     event_id := v_parts[3];
 END;
 $_cursor_parts$;

@@ -13,7 +13,6 @@ DECLARE
     v_parent text;
 BEGIN
     FOREACH v_parent IN ARRAY ARRAY['audit.transaction', 'audit.event'] LOOP
-        PERFORM audit._partman_forget(v_parent);
         /* by name, since the order changed in 5.0; without a date to truncate to, a week would
            start on today's weekday */
         EXECUTE format('SELECT %I.create_parent(p_parent_table := $1, p_control := $2, '

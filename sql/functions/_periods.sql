@@ -12,15 +12,16 @@ CREATE OR REPLACE FUNCTION audit._periods(
     SET search_path = pg_catalog, pg_temp
     SET "TimeZone" = 'UTC'
 AS $_periods$
-DECLARE
-    v_length interval := '1 ' || p_interval;
 BEGIN
-    RETURN QUERY EXECUTE format(
+    FOR from_time, to_time IN EXECUTE format(
         'SELECT period, period + $3 FROM ('
         '    SELECT date_trunc($1, now()) + n * $3 FROM generate_series(0, $2) AS n'
         '    UNION SELECT date_trunc($1, started_at) FROM audit.%I'
         ') AS needed (period) ORDER BY period', p_parent || '_default')
-      USING p_interval, p_premake, v_length;
+        USING p_interval, p_premake, ('1 ' || p_interval)::interval
+    LOOP
+        RETURN NEXT;
+    END LOOP;
 END;
 $_periods$;
 

@@ -1,7 +1,8 @@
 -- Write the row of the running transaction in audit.transaction, if it is not there yet.
 -- Called by the capture functions after they wrote an event, and runs with their rights and
--- settings. The look-up sees what this transaction wrote and did not roll back, so the row is
--- right under savepoints; a setting as marker would be cheaper, but any session could forge it.
+-- settings. The unique index decides, so the row is right under savepoints: what was rolled back is
+-- written again. A look-up first would lock every partition (its plan prunes only when it runs)
+-- and make serializable transactions conflict; a setting as marker could be forged.
 CREATE OR REPLACE FUNCTION audit._record_transaction()
     RETURNS void
     LANGUAGE plpgsql
@@ -9,15 +10,9 @@ CREATE OR REPLACE FUNCTION audit._record_transaction()
     SET search_path = pg_catalog, pg_temp
 AS $_record_transaction$
 DECLARE
-    v_context jsonb;
-BEGIN
-    IF EXISTS (SELECT FROM audit.transaction AS t
-                WHERE t.started_at = now() AND t.xid = txid_current()) THEN
-        RETURN;
-    END IF;
-
     /* once set locally, a setting reads '' for the rest of the session, not NULL */
-    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
+    v_context jsonb := NULLIF(current_setting('audit.context', true), '')::jsonb;
+BEGIN
     IF jsonb_typeof(v_context) <> 'object' THEN
         RAISE EXCEPTION 'setting audit.context must be a JSON object, got %', v_context
             USING ERRCODE = 'invalid_parameter_value',
@@ -33,7 +28,8 @@ BEGIN
         session_user, NULLIF(current_setting('role'), 'none'),
         NULLIF(current_setting('application_name'), ''),
         v_context ->> 'actor', v_context ->> 'actor_type', v_context ->> 'actor_label',
-        v_context -> 'metadata');
+        v_context -> 'metadata')
+    ON CONFLICT DO NOTHING;
 END;
 $_record_transaction$;
 

@@ -16,8 +16,19 @@ DECLARE
     v_name text;
     v_id integer;
 BEGIN
-    /* one registration at a time */
-    LOCK TABLE audit.tracked_table IN SHARE ROW EXCLUSIVE MODE;
+    /* nothing to do, and so no lock, when all is as it was */
+    SELECT k.id INTO v_id
+      FROM audit.tracked_table AS k
+      JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
+      JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
+     WHERE k.id = audit._tracked_table_id(p_table) AND k.mode = p_mode
+       AND k.key_columns = p_key_columns AND k.detached_at IS NULL;
+    IF FOUND THEN
+        RETURN v_id;
+    END IF;
+
+    /* one registration at a time; maintenance and readers go on */
+    LOCK TABLE audit.tracked_table IN SHARE UPDATE EXCLUSIVE MODE;
     PERFORM audit._refresh_tracked_tables();
     SELECT n.nspname, c.relname INTO v_schema, v_name
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -1,6 +1,7 @@
 -- The four triggers of an attached table, spelled as pg_get_triggerdef() prints them, so that
--- audit.attach() can tell by comparing text whether there is anything to do.
--- PostgreSQL fires triggers by name: the underscore puts ours before others of the same event.
+-- audit.attach() and audit.status() can tell by comparing text whether they are as they should be.
+-- PostgreSQL fires triggers by name: the underscore puts ours before most others of the same event.
+-- Virtual generated columns are left out: a trigger sees them as NULL.
 CREATE OR REPLACE FUNCTION audit._trigger_definitions(
     p_table regclass,
     p_mode text,
@@ -10,10 +11,12 @@ CREATE OR REPLACE FUNCTION audit._trigger_definitions(
     LANGUAGE sql
     STABLE
     SET search_path = pg_catalog, pg_temp
+    SET standard_conforming_strings = on
+    SET quote_all_identifiers = off
 AS $_trigger_definitions$
     SELECT format(
         'CREATE TRIGGER _audit_%s AFTER %s ON %s %sFOR EACH %s %sEXECUTE FUNCTION audit.%s(%s)',
-        lower(t.event), t.event, p_table,
+        t.name, t.event, p_table,
         CASE WHEN t.by_row OR t.event = 'TRUNCATE' THEN '' ELSE 'REFERENCING '
             || CASE WHEN t.event <> 'INSERT' THEN 'OLD TABLE AS old_rows ' ELSE '' END
             || CASE WHEN t.event <> 'DELETE' THEN 'NEW TABLE AS new_rows ' ELSE '' END END,
@@ -23,10 +26,18 @@ AS $_trigger_definitions$
         CASE WHEN t.by_row AND t.event = 'UPDATE' THEN 'WHEN ((old.* *<> new.*)) ' ELSE '' END,
         CASE WHEN t.event = 'TRUNCATE' THEN 'capture_truncate'
              WHEN t.by_row THEN 'capture_row' ELSE 'capture_statement' END,
-        CASE WHEN t.event = 'TRUNCATE' THEN quote_literal(p_tracked_table_id)
-             ELSE format('%L, %L', p_tracked_table_id, p_key_columns) END)
-      FROM (VALUES ('INSERT', p_mode = 'row'), ('UPDATE', p_mode <> 'statement'),
-                   ('DELETE', p_mode = 'row'), ('TRUNCATE', false)) AS t (event, by_row)
+        (SELECT string_agg(format('''%s''', replace(a.value, '''', '''''')), ', '
+                           ORDER BY a.position)
+           FROM (VALUES (1, p_tracked_table_id::text), (2, p_key_columns::text),
+                        (3, (SELECT COALESCE(array_agg(c.attname ORDER BY c.attnum), '{}')::text
+                               FROM pg_attribute AS c
+                              WHERE c.attrelid = p_table AND c.attgenerated = 'v'
+                                AND NOT c.attisdropped))) AS a (position, value)
+          WHERE a.position = 1 OR t.event <> 'TRUNCATE'))
+      FROM (VALUES ('insert', 'INSERT', p_mode = 'row'),
+                   ('update', 'UPDATE', p_mode <> 'statement'),
+                   ('delete', 'DELETE', p_mode = 'row'),
+                   ('truncate', 'TRUNCATE', false)) AS t (name, event, by_row)
 $_trigger_definitions$;
 
 COMMENT ON FUNCTION audit._trigger_definitions(regclass, text, integer, text[]) IS

@@ -22,7 +22,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % was never attached', COALESCE(p_table::text, 'NULL')
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = format('SELECT audit.attach(%L); records its changes from then on.', p_table);
+                  HINT = format('SELECT audit.attach(%L); records its changes from then on.',
+                                p_table);
     END IF;
     SELECT * INTO v_before FROM audit._cursor_parts(p_before);
 

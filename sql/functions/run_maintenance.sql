@@ -13,23 +13,28 @@ AS $run_maintenance$
 DECLARE
     c_attempts CONSTANT integer := 5;
     v_started_at timestamptz := clock_timestamp();
-    v_status text := 'skipped';
+    v_status text;
     v_created integer;
     v_moved bigint;
     v_message text;
     v_run audit.maintenance_run;
 BEGIN
     IF pg_is_in_recovery() THEN
-        v_message := 'this server is a standby: the primary does the maintenance';
-    ELSIF NOT pg_try_advisory_xact_lock(hashtextextended('audit_schema maintenance', 0)) THEN
-        v_message := 'another run is under way';
-    END IF;
-    IF v_message IS NOT NULL THEN
-        SELECT NULL, v_started_at, clock_timestamp(), v_status, NULL, NULL, v_message INTO v_run;
+        SELECT NULL::bigint, v_started_at, clock_timestamp(), 'skipped'::text,
+               NULL::integer, NULL::bigint,
+               'this server is a standby: the primary does the maintenance'::text INTO v_run;
         RETURN v_run;
     END IF;
+    /* one run at a time; a lock on our own table, since anybody may take an advisory one */
+    BEGIN
+        LOCK TABLE audit.maintenance_run IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        v_status := 'skipped';
+        v_message := 'another run is under way';
+    END;
 
     FOR v_attempt IN 1 .. c_attempts LOOP
+        EXIT WHEN v_status = 'skipped';
         BEGIN
             SELECT created, rows_moved INTO v_created, v_moved FROM audit._create_partitions();
             PERFORM audit._refresh_tracked_tables();
@@ -64,5 +69,5 @@ COMMENT ON FUNCTION audit.run_maintenance() IS
     'Create the partitions that are missing (the running period and premake after it), move rows '
     'home from the DEFAULT partition and follow renamed and dropped tables. Returns its row of '
     'audit.maintenance_run; status is ok, failed (nothing was changed, message says why) or '
-    'skipped (another run is under way, or a standby). Waits at most 200 ms for a lock, five times.';
+    'skipped (another run is under way, or a standby). Waits 200 ms for a lock, five times.';
 REVOKE ALL ON FUNCTION audit.run_maintenance() FROM PUBLIC;

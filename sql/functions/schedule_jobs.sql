@@ -13,7 +13,7 @@ DECLARE
     c_command CONSTANT text := 'SELECT audit.run_maintenance()';
     v_remedy text;
 BEGIN
-    IF to_regproc('cron.schedule') IS NULL THEN
+    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
         v_remedy := format('in the database of pg_cron (setting cron.database_name): SELECT '
             'cron.schedule_in_database(%L, %L, %L, %L); without pg_cron, have another scheduler '
             'run every hour: audit-schema maintain', c_name, c_schedule, c_command,
@@ -22,7 +22,8 @@ BEGIN
         v_remedy := format('GRANT USAGE ON SCHEMA cron TO %I; and then as %I: '
                            'SELECT audit.schedule_jobs();', current_user, current_user);
     ELSE
-        EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING c_name, c_schedule, c_command;
+        /* name and command were of type name and text before 1.5 */
+        EXECUTE format('SELECT cron.schedule(%L, %L, %L)', c_name, c_schedule, c_command);
         RETURN format('job "%s" runs as %s at minute 5 of every hour', c_name, current_user);
     END IF;
     RAISE NOTICE 'maintenance is not scheduled by pg_cron' USING HINT = v_remedy;

@@ -5,11 +5,10 @@
 CREATE OR REPLACE FUNCTION audit.transaction_id(p_started_at timestamptz, p_xid bigint)
     RETURNS uuid
     LANGUAGE sql
-    IMMUTABLE
+    STABLE
     PARALLEL SAFE
 RETURN (
-    overlay(lpad(to_hex((extract(epoch FROM p_started_at) * 1000000)::bigint), 15, '0')
-            PLACING '8' FROM 13 FOR 0)
+    overlay(lpad(to_hex(audit._microseconds(p_started_at)), 15, '0') PLACING '8' FROM 13 FOR 0)
     || to_hex(p_xid | (1::bigint << 63))
 )::uuid;
 

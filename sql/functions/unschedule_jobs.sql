@@ -8,10 +8,12 @@ AS $unschedule_jobs$
 DECLARE
     v_removed integer := 0;
 BEGIN
-    IF to_regproc('cron.schedule') IS NOT NULL AND has_schema_privilege('cron', 'USAGE') THEN
+    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
+        RETURN 'pg_cron is not in this database';
+    ELSIF has_schema_privilege('cron', 'USAGE') THEN
         EXECUTE 'SELECT count(cron.unschedule(jobid)) FROM cron.job '
-                'WHERE starts_with(jobname, ''audit_schema: '') AND username = current_user '
-                'AND database = current_database()' INTO v_removed;
+                'WHERE starts_with(jobname::text, ''audit_schema: '') '
+                'AND username = current_user AND database = current_database()' INTO v_removed;
     END IF;
     RETURN format('%s jobs removed', v_removed);
 END;

@@ -2,17 +2,15 @@
 CREATE OR REPLACE VIEW audit.partition AS
     SELECT parent.relname::text AS parent,
            child.relname::text AS partition,
-           bound.text[1]::timestamptz AS from_time,
-           bound.text[2]::timestamptz AS to_time,
-           pg_catalog.pg_get_expr(child.relpartbound, child.oid) = 'DEFAULT' AS is_default,
+           bounds.from_time,
+           bounds.to_time,
+           bounds.from_time IS NULL AS is_default,
            GREATEST(child.reltuples, 0)::bigint AS estimated_rows,
            pg_catalog.pg_total_relation_size(child.oid) AS total_bytes
       FROM pg_catalog.pg_inherits AS i
       JOIN pg_catalog.pg_class AS parent ON parent.oid = i.inhparent
       JOIN pg_catalog.pg_class AS child ON child.oid = i.inhrelid
-      LEFT JOIN LATERAL pg_catalog.regexp_match(
-               pg_catalog.pg_get_expr(child.relpartbound, child.oid),
-               $$FROM \('([^']+)'\) TO \('([^']+)'\)$$) AS bound (text) ON true
+     CROSS JOIN LATERAL audit._partition_bounds(child.oid) AS bounds
      WHERE i.inhparent IN ('audit.transaction'::regclass, 'audit.event'::regclass);
 
 COMMENT ON VIEW audit.partition IS

@@ -90,7 +90,7 @@ def test_the_roles_cannot_log_in_and_are_no_superusers(tx: Connection) -> None:
         SELECT rolname FROM pg_roles WHERE rolname LIKE 'audit%'
            AND NOT (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls)
     """
-    assert len(rows(tx, query)) == 3
+    assert len(rows(tx, query)) == 4
 
 
 def test_the_application_is_refused_in_practice(database: Database) -> None:

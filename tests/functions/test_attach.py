@@ -156,7 +156,7 @@ def levels(connection: Connection, table: str) -> dict[str, int]:
         (
             "'app_data.keyless', 'statement'",
             errors.FeatureNotSupported,
-            "table app_data.keyless has no primary key",
+            "table app_data.keyless has no unique key",
             "hybrid or row",
         ),
         (

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
+from typing import Any
 
 import psycopg
 import pytest
@@ -61,7 +62,7 @@ def empty_database(request: pytest.FixtureRequest, server: Server) -> Iterator[D
         yield database
 
 
-def quietly(command: Callable[..., None], *arguments: str, **options: bool) -> None:
+def quietly(command: Callable[..., None], *arguments: str, **options: Any) -> None:
     """Run a command of audit_schema.schema; notices for a DBA go nowhere."""
     with redirect_stderr(io.StringIO()):
         command(*arguments, **options)

@@ -47,6 +47,29 @@ def test_a_half_installed_schema_is_said_to_be_so(database: Database) -> None:
     assert "INSERT INTO audit.schema_version" in message
 
 
+def test_a_planted_schema_is_not_trusted_for_what_it_says(blank_database: Database) -> None:
+    """Somebody who may create schemas waits for a superuser to run his trigger."""
+    run_as_admin(
+        blank_database,
+        "CREATE SCHEMA audit AUTHORIZATION app",
+        "CREATE TABLE audit.schema_version (version_num varchar(32) PRIMARY KEY)",
+        "ALTER TABLE audit.schema_version OWNER TO app",
+    )
+    for user in ("postgres", "deployer"):
+        message = refused(schema.upgrade, blank_database.url(user))
+        assert 'schema "audit" belongs to role "app", not to "audit_owner"' in message
+    with blank_database.connect("postgres") as connection:
+        member = connection.execute("SELECT pg_has_role('deployer', 'app', 'MEMBER')").fetchone()
+    assert member == (False,)
+
+
+def test_a_schema_in_which_others_may_create_is_refused(database: Database) -> None:
+    run_as_admin(database, "GRANT CREATE ON SCHEMA audit TO app")
+    message = refused(schema.upgrade, database.url())
+    assert "others than its owner may create objects" in message
+    assert "REVOKE CREATE ON SCHEMA audit" in message
+
+
 def test_an_empty_schema_of_another_owner_is_refused(blank_database: Database) -> None:
     run_as_admin(blank_database, "CREATE SCHEMA audit")
     message = refused(schema.upgrade, blank_database.url())
@@ -84,19 +107,26 @@ def test_a_role_that_may_not_create_roles_is_told_what_a_dba_must_run(
         owner_role="mine_owner",
         admin_role="mine_admin",
         reader_role="mine_reader",
+        nobody_role="mine_nobody",
     )
     assert 'role "plain" may not create roles' in message
     assert "CREATE ROLE mine_owner NOLOGIN;" in message
-    assert "GRANT mine_owner TO plain;" in message
+    assert "GRANT mine_owner TO plain; GRANT mine_nobody TO mine_owner;" in message
     assert "-x owner_role=" in message
 
 
 def test_a_role_that_may_not_create_roles_can_name_existing_ones(
     blank_database: Database, plain_deployer: str
 ) -> None:
-    names = {kind: f"{kind}_{blank_database.name}" for kind in ("owner", "admin", "reader")}
+    names = {
+        kind: f"{kind}_{blank_database.name}" for kind in ("owner", "admin", "reader", "nobody")
+    }
     run_as_admin(blank_database, *(f"CREATE ROLE {name}" for name in names.values()))
-    run_as_admin(blank_database, f"GRANT {names['owner']} TO {plain_deployer}")
+    run_as_admin(
+        blank_database,
+        f"GRANT {names['owner']} TO {plain_deployer}",
+        f"GRANT {names['nobody']} TO {names['owner']}",
+    )
     roles = {f"{kind}_role": name for kind, name in names.items()}
     quietly(schema.upgrade, blank_database.url(plain_deployer), **roles)  # type: ignore[arg-type]
 
@@ -113,14 +143,18 @@ def test_a_role_that_may_not_create_roles_can_name_existing_ones(
     assert owner == (names["owner"],)
     assert readable == (True, True, False)
 
-    # later commands know the roles by themselves, and a downgrade keeps what it did not make
-    quietly(schema.downgrade, blank_database.url(plain_deployer), "0001")
-    quietly(schema.upgrade, blank_database.url(plain_deployer))
-    quietly(schema.downgrade, blank_database.url(plain_deployer), "base")
+    # later commands are told the owner only, and a downgrade keeps what it did not make
+    url, owner_role = blank_database.url(plain_deployer), names["owner"]
+    message = refused(schema.upgrade, url)
+    assert f'schema "audit" belongs to role "{owner_role}", not to "audit_owner"' in message
+    assert f"owner_role={owner_role}" in message
+    quietly(schema.downgrade, url, "0001", owner_role=owner_role)
+    quietly(schema.upgrade, url, owner_role=owner_role)
+    quietly(schema.downgrade, url, "base", owner_role=owner_role)
     with blank_database.connect("postgres") as connection:
         query = sql.SQL("SELECT count(*) FROM pg_roles WHERE rolname = ANY ({})")
         kept = connection.execute(query.format(sql.Literal(list(names.values())))).fetchone()
-        assert kept == (3,)
+        assert kept == (4,)
         for name in names.values():
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 

@@ -120,4 +120,4 @@ def test_the_owner_of_everything_is_the_owner_role(server: Server, database: Dat
             " UNION SELECT pg_get_userbyid(proowner) FROM pg_proc"
             " WHERE pronamespace = 'audit'::regnamespace"
         ).fetchall()
-    assert owners == [("audit_owner",)]
+    assert sorted(owners) == [("audit_nobody",), ("audit_owner",)]

@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 from pytest_postgresql.janitor import DatabaseJanitor
-from servers import ROOT, Server
 
 import audit_schema
+from servers import ROOT, Server
 
 
 def test_each_test_gets_a_copy_of_a_migrated_template(

@@ -53,7 +53,10 @@ def test_database_url_is_the_default(
 
 def test_roles_of_other_names(blank_database: Database) -> None:
     with blank_database.connect("postgres", autocommit=True) as connection:
-        connection.execute("CREATE ROLE our_owner; CREATE ROLE our_admin; CREATE ROLE our_reader")
+        connection.execute(
+            "CREATE ROLE our_owner; CREATE ROLE our_admin; CREATE ROLE our_reader;"
+            " CREATE ROLE our_nobody; GRANT our_nobody TO our_owner"
+        )
         connection.execute("GRANT our_owner TO deployer")
         try:
             audit_schema.upgrade(
@@ -61,6 +64,7 @@ def test_roles_of_other_names(blank_database: Database) -> None:
                 owner_role="our_owner",
                 admin_role="our_admin",
                 reader_role="our_reader",
+                nobody_role="our_nobody",
             )
             found = connection.execute(
                 "SELECT (SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'audit'),"
@@ -68,9 +72,8 @@ def test_roles_of_other_names(blank_database: Database) -> None:
             ).fetchone()
             assert found == ("our_owner", True)
         finally:
-            audit_schema.downgrade(blank_database.url(), "base")
-            connection.execute("DROP OWNED BY our_owner, our_admin, our_reader")
-            connection.execute("DROP ROLE our_owner, our_admin, our_reader")
+            audit_schema.downgrade(blank_database.url(), "base", owner_role="our_owner")
+            connection.execute("DROP ROLE our_owner, our_admin, our_reader, our_nobody")
 
 
 def test_newer_database(database: Database) -> None:

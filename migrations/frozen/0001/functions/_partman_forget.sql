@@ -1,4 +1,5 @@
--- Take one of our tables out of pg_partman's configuration, with its template table.
+-- Take one of our tables out of pg_partman's configuration, with its template table. Where that is
+-- out of reach (dropped, or no longer granted), say what may be left there.
 CREATE OR REPLACE FUNCTION audit._partman_forget(p_parent text)
     RETURNS void
     LANGUAGE plpgsql
@@ -8,6 +9,14 @@ AS $_partman_forget$
 DECLARE
     v_template text;
 BEGIN
+    IF (SELECT partition_backend FROM audit.setting) <> 'pg_partman' THEN
+        RETURN;
+    ELSIF audit._partman_remedy() IS NOT NULL THEN
+        RAISE NOTICE 'the configuration of pg_partman is out of reach and may still name %',
+            p_parent
+            USING HINT = 'Have a DBA delete the row of part_config and its template table.';
+        RETURN;
+    END IF;
     EXECUTE format('DELETE FROM %I.part_config WHERE parent_table = $1 RETURNING template_table',
                    audit._partman_schema())
        INTO v_template USING p_parent;

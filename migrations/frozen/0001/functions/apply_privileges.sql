@@ -7,14 +7,19 @@ CREATE OR REPLACE FUNCTION audit.apply_privileges()
     SET search_path = pg_catalog, pg_temp
 AS $apply_privileges$
 DECLARE
-    c_everyone CONSTANT text[] := '{set_context}';
-    c_reader CONSTANT text[] := '{history, transaction_changes, actor_activity, status, '
-        'transaction_id, _transaction_key, _tracked_table_id, _cast_key, _cursor, '
-        '_cursor_parts, _page_start, change, column_change, partition, '
-        'tracked_table, maintenance_run, setting}';
-    c_admin CONSTANT text[] := '{attach, detach, _check_attachable, _trigger_definitions, '
-        '_register_table, _unregister_table, capture_row, capture_statement, capture_truncate, '
-        'run_maintenance, set_partitioning, schedule_jobs, unschedule_jobs}';
+    c_everyone CONSTANT text[] := ARRAY['set_context'];
+    c_reader CONSTANT text[] := ARRAY[
+        'history', 'transaction_changes', 'actor_activity', 'status', 'transaction_id',
+        '_argument_id', '_cast_key', '_cursor', '_cursor_parts', '_from_microseconds', '_key_type',
+        '_microseconds', '_page_start', '_partition_bounds', '_tracked_table_id',
+        '_transaction_key', 'change', 'column_change', 'partition', 'tracked_table',
+        'maintenance_run', 'setting'];
+    -- who may attach may also make triggers by hand, and so events: the role is for trusted people
+    c_admin CONSTANT text[] := ARRAY[
+        'attach', 'detach', '_check_attachable', '_check_key', '_check_mode', '_is_unique_key',
+        '_key_columns', '_missing_triggers', '_trigger_definitions', '_register_table',
+        '_unregister_table', 'capture_row', 'capture_statement', 'capture_truncate',
+        'run_maintenance', 'set_partitioning', 'schedule_jobs', 'unschedule_jobs'];
     v_setting audit.setting;
     v_grant record;
 BEGIN
@@ -37,6 +42,14 @@ BEGIN
         EXECUTE format('GRANT %s TO %s', v_grant.privilege, v_grant.grantee);
     END LOOP;
     EXECUTE format('GRANT UPDATE (default_window) ON audit.setting TO %I', v_setting.admin_role);
+
+    /* to own something in a schema takes CREATE on it, for as long as it is handed over */
+    IF to_regproc('audit._row_to_jsonb') IS NOT NULL THEN
+        EXECUTE format('GRANT CREATE ON SCHEMA audit TO %I', v_setting.nobody_role);
+        EXECUTE format('ALTER FUNCTION audit._row_to_jsonb(anyelement) OWNER TO %I',
+                       v_setting.nobody_role);
+        EXECUTE format('REVOKE CREATE ON SCHEMA audit FROM %I', v_setting.nobody_role);
+    END IF;
 END;
 $apply_privileges$;
 

@@ -20,7 +20,7 @@ BEGIN
                   HINT = 'Pass the number of future partitions to keep ready.';
     END IF;
 
-    PERFORM pg_advisory_xact_lock(hashtextextended('audit_schema maintenance', 0));
+    LOCK TABLE audit.maintenance_run IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT * INTO STRICT v_setting FROM audit.setting;
     UPDATE audit.setting SET partition_interval = p_interval, premake = p_premake;
     IF EXISTS (SELECT FROM audit.partition WHERE NOT is_default)

@@ -1,6 +1,6 @@
 -- Record one event for each row of an INSERT, UPDATE or DELETE statement.
--- Fired AFTER the statement with its transition tables old_rows and new_rows. Arguments: id of
--- the tracked table, its key columns as text[]. SECURITY DEFINER and settings: as capture_row.
+-- Fired AFTER the statement with its transition tables old_rows and new_rows. Arguments and
+-- settings: as capture_row. SECURITY DEFINER: the writer has no right on the trail.
 -- Plans: jit is off because a plan made for a bulk statement keeps its cost, and each later one-row
 -- statement of the session would compile it again; a generic plan is as good as one made for each
 -- call, and saves the planning.
@@ -21,22 +21,26 @@ CREATE OR REPLACE FUNCTION audit.capture_statement()
     SET quote_all_identifiers = off
 AS $capture_statement$
 DECLARE
-    v_table integer := TG_ARGV[0];
-    v_key_columns text[] := TG_ARGV[1];
+    v_table integer := TG_ARGV[0]::integer;
+    v_key_columns text[] := TG_ARGV[1]::text[];
+    v_omitted text[] := TG_ARGV[2]::text[];
 BEGIN
-    /* OFFSET 0 keeps the planner from converting each row twice */
+    /* OFFSET 0 keeps the planner from converting each row twice; r.* is the row even where the
+       table has a column r */
     IF TG_OP = 'INSERT' THEN
         INSERT INTO audit.event (
             started_at, occurred_at, xid, tracked_table_id, action, row_key, new_values)
         SELECT now(), clock_timestamp(), txid_current(), v_table, 'insert',
-               audit._row_key(n.row, v_key_columns), n.row
-          FROM (SELECT to_jsonb(r) AS row FROM new_rows AS r OFFSET 0) AS n;
+               audit._row_key(n.row, v_key_columns, TG_RELID), n.row
+          FROM (SELECT audit._row_to_jsonb(r.*) - v_omitted AS row
+                  FROM new_rows AS r OFFSET 0) AS n;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO audit.event (
             started_at, occurred_at, xid, tracked_table_id, action, row_key, old_values)
         SELECT now(), clock_timestamp(), txid_current(), v_table, 'delete',
-               audit._row_key(o.row, v_key_columns), o.row
-          FROM (SELECT to_jsonb(r) AS row FROM old_rows AS r OFFSET 0) AS o;
+               audit._row_key(o.row, v_key_columns, TG_RELID), o.row
+          FROM (SELECT audit._row_to_jsonb(r.*) - v_omitted AS row
+                  FROM old_rows AS r OFFSET 0) AS o;
     ELSE
         /* pair old and new by key; a row whose key changed has no partner: delete and insert */
         INSERT INTO audit.event (
@@ -46,11 +50,13 @@ BEGIN
                CASE WHEN n.key IS NULL THEN 'delete'
                     WHEN o.key IS NULL THEN 'insert' ELSE 'update' END,
                COALESCE(n.key, o.key), o.row - d.same, n.row - d.same
-          FROM (SELECT r.row, audit._row_key(r.row, v_key_columns) AS key
-                  FROM (SELECT to_jsonb(r) AS row FROM old_rows AS r OFFSET 0) AS r) AS o
+          FROM (SELECT r.row, audit._row_key(r.row, v_key_columns, TG_RELID) AS key
+                  FROM (SELECT audit._row_to_jsonb(r.*) - v_omitted AS row
+                          FROM old_rows AS r OFFSET 0) AS r) AS o
           FULL JOIN
-               (SELECT r.row, audit._row_key(r.row, v_key_columns) AS key
-                  FROM (SELECT to_jsonb(r) AS row FROM new_rows AS r OFFSET 0) AS r) AS n
+               (SELECT r.row, audit._row_key(r.row, v_key_columns, TG_RELID) AS key
+                  FROM (SELECT audit._row_to_jsonb(r.*) - v_omitted AS row
+                          FROM new_rows AS r OFFSET 0) AS r) AS n
             ON n.key = o.key
          CROSS JOIN LATERAL (
                SELECT COALESCE(array_agg(e.key), '{}') AS same

@@ -1,5 +1,6 @@
 -- A key as the caller wrote it, in the form in which row keys are recorded: each value goes
--- through the type of its column, so that "17", 17 and 017 find the same row.
+-- through the type of its column, so that "17", 17 and 017 find the same row. Only through types
+-- of PostgreSQL itself: those of others may run code, here with the rights of the reader.
 CREATE OR REPLACE FUNCTION audit._cast_key(p_table regclass, p_key_columns text[], p_key jsonb)
     RETURNS jsonb
     LANGUAGE plpgsql
@@ -14,7 +15,7 @@ CREATE OR REPLACE FUNCTION audit._cast_key(p_table regclass, p_key_columns text[
 AS $_cast_key$
 DECLARE
     v_key jsonb := p_key;
-    v_result jsonb := '{}';
+    v_result jsonb := '{}'::jsonb;
     v_column text;
     v_value jsonb;
 BEGIN
@@ -23,19 +24,21 @@ BEGIN
     ELSIF jsonb_typeof(p_key) <> 'object' AND cardinality(p_key_columns) = 1 THEN
         v_key := jsonb_build_object(p_key_columns[1], p_key);
     END IF;
-    IF jsonb_typeof(v_key) <> 'object'
-            OR (SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(v_key) AS k)
-               IS DISTINCT FROM (SELECT array_agg(k ORDER BY k) FROM unnest(p_key_columns) AS k) THEN
+    IF jsonb_typeof(v_key) <> 'object' OR NOT v_key ?& p_key_columns
+            OR v_key - p_key_columns <> '{}' THEN
         RAISE EXCEPTION 'the key of % has the columns %, got %',
                 p_table, array_to_string(p_key_columns, ', '), p_key
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = format('Pass an object, such as %s.', (
                       SELECT json_object_agg(k, '…') FROM unnest(p_key_columns) AS k));
     END IF;
+
     FOREACH v_column IN ARRAY p_key_columns LOOP
-        EXECUTE format('SELECT to_jsonb(($1 ->> $2)::%s)', COALESCE(
-            (SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute AS a
-              WHERE a.attrelid = p_table AND a.attname = v_column AND NOT a.attisdropped), 'text'))
+        EXECUTE format(
+            'SELECT CASE WHEN v.plain::%1$s = v.plain THEN to_jsonb(v.plain::%1$s) '
+            '            ELSE to_jsonb(v.plain) END '
+            'FROM (SELECT ($1 ->> $2)::%2$s) AS v (plain)',
+            audit._key_type(p_table, v_column, true), audit._key_type(p_table, v_column, false))
            INTO v_value USING v_key, v_column;
         v_result := v_result || jsonb_build_object(v_column, v_value);
     END LOOP;

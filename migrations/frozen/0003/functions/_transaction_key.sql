@@ -4,13 +4,13 @@ CREATE OR REPLACE FUNCTION audit._transaction_key(
     OUT started_at timestamptz,
     OUT xid bigint)
     LANGUAGE sql
-    IMMUTABLE
+    STABLE
     PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $_transaction_key$
-    SELECT timestamptz 'epoch' + interval '1 microsecond'
-               * ('x' || lpad(substr(t.hex, 1, 12) || substr(t.hex, 14, 3), 16, '0'))
-                 ::bit(64)::bigint,
+    SELECT audit._from_microseconds(
+               ('x' || lpad(substr(t.hex, 1, 12) || substr(t.hex, 14, 3), 16, '0'))
+               ::bit(64)::bigint),
            ('x' || substr(t.hex, 17))::bit(64)::bigint & ((1::bigint << 62) - 1)
       FROM (SELECT replace(p_transaction_id::text, '-', '')) AS t (hex)
 $_transaction_key$;
