@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from psycopg import sql
 
 from audit_schema import schema
 from audit_schema.errors import AuditSchemaError
 from audit_schema.replaceable import MIGRATIONS
-from servers import Database
+from servers import ROOT, Database, Server
 
 from .conftest import DumpSchema, quietly
 
@@ -128,7 +132,7 @@ def test_a_role_that_may_not_create_roles_can_name_existing_ones(
         f"GRANT {names['nobody']} TO {names['owner']}",
     )
     roles = {f"{kind}_role": name for kind, name in names.items()}
-    quietly(schema.upgrade, blank_database.url(plain_deployer), **roles)  # type: ignore[arg-type]
+    quietly(schema.upgrade, blank_database.url(plain_deployer), **roles)
 
     with blank_database.connect("postgres") as connection:
         owner = connection.execute(
@@ -203,3 +207,36 @@ def test_a_trail_with_events_is_not_dropped_by_accident(database: Database) -> N
 def test_a_newer_database_is_said_to_be_newer(database: Database) -> None:
     run_as_admin(database, "UPDATE audit.schema_version SET version_num = '9999'")
     assert "newer" in refused(schema.upgrade, database.url())
+
+
+def test_a_downgrade_goes_through_without_pg_partman_as_well(server: Server) -> None:
+    server.require("pg_partman")
+    with server.clone("partman") as database:
+        run_as_admin(database, "DROP EXTENSION pg_partman CASCADE")
+        quietly(schema.downgrade, database.url(), "base")
+        with database.connect() as connection:
+            assert connection.execute("SELECT to_regnamespace('audit')").fetchone() == (None,)
+
+
+def test_alembic_says_in_one_line_what_the_server_refuses_or_that_there_is_none(
+    blank_database: Database,
+) -> None:
+    def alembic(*arguments: str, url: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "alembic", *arguments]
+        environment = {**os.environ, "DATABASE_URL": url}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    code, said = alembic("upgrade", "head", url="postgresql://nobody@127.0.0.1:1/none")
+    assert code != 0
+    assert "can't connect to" in said
+    assert "Traceback" not in said
+
+    run_as_admin(blank_database, "CREATE SCHEMA audit")
+    code, said = alembic("upgrade", "head", url=blank_database.url())
+    assert code != 0
+    assert 'schema "audit" belongs to role "postgres"' in said
+    assert "Traceback" not in said
+
+    run_as_admin(blank_database, "DROP SCHEMA audit")
+    assert alembic("stamp", "head", url=blank_database.url())[0] == 0
