@@ -27,8 +27,9 @@ BEGIN
     SELECT s.item, CASE WHEN s.remedy IS NULL THEN 'ok' ELSE 'warning' END, s.value, s.remedy
       FROM (VALUES
         ('attached tables',
-         format('%s, of which %s are not captured properly',
-                (SELECT count(*) FROM audit.tracked_table WHERE detached_at IS NULL), v_broken),
+         (SELECT CASE WHEN v_broken = 0 THEN format('%s captured', count(*))
+                      ELSE format('%s of %s not captured properly', v_broken, count(*)) END
+            FROM audit.tracked_table WHERE detached_at IS NULL),
          CASE WHEN v_broken > 0 THEN 'audit.attach(…) again, or audit.detach(…)' END),
         ('future partitions',
          format('%s of %s, by %s', v_ahead, v_setting.premake, v_setting.partition_interval),
