@@ -292,6 +292,10 @@ def _show(connection: psycopg.Connection[Any], figures: dict[str, Any], console:
     display.print_changes(reading.actor_activity(connection, "clerk-1", limit=3), console)
     heading("SELECT … FROM audit.partition")
     display.print_table(_rows(connection, PARTITIONS), console=console)
+    heading("SELECT audit.schedule_jobs()")
+    console.print(
+        _rows(connection, "SELECT audit.schedule_jobs() AS job")[0]["job"], soft_wrap=True
+    )
     heading("audit-schema status")
     display.print_table(figures["status"], display.STATES, console)
     heading("Every row against the trail")

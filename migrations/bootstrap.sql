@@ -49,10 +49,10 @@ BEGIN
         RAISE EXCEPTION 'schema "audit" belongs to role "%", not to "%"',
                 pg_get_userbyid(v_schema.nspowner), v_owner
             USING ERRCODE = 'insufficient_privilege',
-                  HINT = format('Was the trail installed under that name? Then: alembic -x '
-                      'owner_role=%I … Otherwise rename the schema, or give it to the role that '
-                      'shall own the trail: ALTER SCHEMA audit OWNER TO %I;',
-                      pg_get_userbyid(v_schema.nspowner), v_owner);
+                  HINT = format('If you did not make it, rename it. If it was made empty for the '
+                      'trail: ALTER SCHEMA audit OWNER TO %I; Only if you installed the trail under '
+                      'that name yourself: alembic -x owner_role=%I …',
+                      v_owner, pg_get_userbyid(v_schema.nspowner));
     ELSIF EXISTS (SELECT FROM aclexplode(v_schema.nspacl) AS a
                    WHERE a.privilege_type = 'CREATE' AND a.grantee <> v_schema.nspowner) THEN
         RAISE EXCEPTION 'others than its owner may create objects in schema "audit"'
@@ -83,7 +83,18 @@ BEGIN
         END IF;
     END IF;
 
-    /* roles: made when missing, never altered */
+    IF v_nobody IN (v_owner, v_admin, v_reader) OR EXISTS (
+            SELECT FROM pg_roles AS r
+             WHERE r.rolname = v_nobody
+               AND (rolsuper OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolreplication
+                    OR rolbypassrls
+                    OR EXISTS (SELECT FROM pg_auth_members AS m WHERE m.member = r.oid))) THEN
+        RAISE EXCEPTION 'role "%" has rights of its own, and foreign code runs as it', v_nobody
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Name a role that cannot log in and may do nothing: -x nobody_role=…';
+    END IF;
+
+    /* roles: made when missing, never altered; the comment tells teardown.sql which */
     SELECT array_agg(name) INTO v_missing
       FROM unnest(ARRAY[v_owner, v_admin, v_reader, v_nobody]) AS name
      WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name);
@@ -101,6 +112,7 @@ BEGIN
     END IF;
     FOREACH v_role IN ARRAY COALESCE(v_missing, '{}') LOOP
         EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
+        EXECUTE format('COMMENT ON ROLE %I IS ''made by audit_schema''', v_role);
     END LOOP;
 
     /* we must be able to act as the owner, and the owner as nobody */
@@ -141,7 +153,6 @@ BEGIN
     PERFORM set_config('audit.admin_role', v_admin, true),
             set_config('audit.reader_role', v_reader, true),
             set_config('audit.nobody_role', v_nobody, true),
-            set_config('audit.roles_made', COALESCE(v_missing, '{}')::text, true),
             set_config('role', v_owner, true);
 
     /* our own schema without its version: somebody edited by hand */

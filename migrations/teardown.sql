@@ -1,20 +1,20 @@
 -- Run by env.py after a downgrade to base, as the deploying role: takes away what bootstrap.sql made.
--- Only roles that an installation here made are dropped, and only if nothing else needs them
--- (another database of the cluster, a member).
+-- Only roles that an installation made are dropped, and only if nothing else needs them (another
+-- database of the cluster, a member).
 
 SELECT set_config('role', current_setting('audit.deploying_role'), true);
 DO $teardown$
 DECLARE
     v_owner name := (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'audit');
-    v_made name[] := current_setting('audit.roles_made');
+    v_made name[] := ARRAY(SELECT rolname FROM pg_roles
+                            WHERE shobj_description(oid, 'pg_authid') = 'made by audit_schema');
     v_role name;
     v_schema name;
 BEGIN
     IF EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
         IF has_schema_privilege('cron', 'USAGE') THEN
             PERFORM cron.unschedule(jobid) FROM cron.job
-              WHERE jobname = 'audit_schema: run_maintenance'
-                AND username = current_user AND database = current_database();
+              WHERE jobname = 'audit_schema: run_maintenance' AND database = current_database();
         END IF;
     END IF;
     DROP TABLE audit.schema_version;

@@ -7,6 +7,7 @@ down_revision = "0001"
 SQL: tuple[str, ...] = (
     "functions/_key_columns.sql",
     "functions/_is_unique_key.sql",
+    "functions/_runs_foreign_code.sql",
     "functions/_row_to_jsonb.sql",
     "functions/_wide_row_key.sql",
     "functions/_row_key.sql",
@@ -16,6 +17,7 @@ SQL: tuple[str, ...] = (
     "triggers/capture_truncate.sql",
     "functions/_register_table.sql",
     "functions/_unregister_table.sql",
+    "functions/_foreign_casts.sql",
     "functions/_check_attachable.sql",
     "functions/_check_mode.sql",
     "functions/_check_key.sql",
@@ -51,7 +53,8 @@ DROP FUNCTION
     audit.attach, audit.detach, audit.set_context, audit._missing_triggers,
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
-    audit._unregister_table, audit._record_transaction, audit._row_key, audit._wide_row_key;
+    audit._unregister_table, audit._record_transaction, audit._row_key, audit._wide_row_key,
+    audit._runs_foreign_code, audit._foreign_casts;
 """
 
 

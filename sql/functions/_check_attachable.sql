@@ -51,6 +51,12 @@ BEGIN
                   HINT = format('Have its owner run: GRANT TRIGGER ON %s TO %I;',
                                 p_table, current_user);
     END IF;
+
+    IF audit._foreign_casts(p_table) IS NOT NULL THEN
+        RAISE NOTICE 'capture of % calls casts to json: %', p_table, audit._foreign_casts(p_table)
+            USING HINT = 'They run without any right and cannot write: what they read must be '
+                         'open to PUBLIC, else writes to the table fail.';
+    END IF;
 END;
 $_check_attachable$;
 

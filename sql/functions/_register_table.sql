@@ -16,6 +16,15 @@ DECLARE
     v_name text;
     v_id integer;
 BEGIN
+    /* current_user is the owner here: who called is the role that was set, or who logged in */
+    IF NOT has_table_privilege(COALESCE(NULLIF(current_setting('role'), 'none'), session_user),
+                               p_table, 'TRIGGER') THEN
+        RAISE EXCEPTION 'role "%" may not create triggers on %',
+                COALESCE(NULLIF(current_setting('role'), 'none'), session_user), p_table
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Have the owner of the table attach it, or grant TRIGGER on it.';
+    END IF;
+
     /* nothing to do, and so no lock, when all is as it was */
     SELECT k.id INTO v_id
       FROM audit.tracked_table AS k

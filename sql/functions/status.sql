@@ -14,6 +14,8 @@ DECLARE
     v_last audit.maintenance_run;
     v_broken bigint := audit._broken_captures();
     v_ahead bigint;
+    v_renderer text := (SELECT CASE WHEN prosecdef THEN pg_get_userbyid(proowner) ELSE 'caller' END
+                          FROM pg_proc WHERE oid = to_regproc('audit._row_to_jsonb'));
     v_stray boolean := EXISTS (SELECT FROM audit.event_default)
                     OR EXISTS (SELECT FROM audit.transaction_default);
 BEGIN
@@ -31,6 +33,13 @@ BEGIN
                       ELSE format('%s of %s not captured properly', v_broken, count(*)) END
             FROM audit.tracked_table WHERE detached_at IS NULL),
          CASE WHEN v_broken > 0 THEN 'audit.attach(…) again, or audit.detach(…)' END),
+        ('rendering of rows',
+         CASE WHEN v_renderer = v_setting.nobody_role THEN 'without any right'
+              ELSE format('as %s', v_renderer) END,
+         CASE WHEN v_renderer = v_setting.nobody_role THEN NULL
+              ELSE format('a superuser runs: ALTER FUNCTION audit._row_to_jsonb(anyelement) '
+                          'SECURITY DEFINER; ALTER FUNCTION audit._row_to_jsonb(anyelement) '
+                          'OWNER TO %I;', v_setting.nobody_role) END),
         ('future partitions',
          format('%s of %s, by %s', v_ahead, v_setting.premake, v_setting.partition_interval),
          CASE WHEN v_ahead < v_setting.premake THEN c_maintain END),

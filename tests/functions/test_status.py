@@ -9,6 +9,7 @@ from functions.trail import Connection, Row, acting_as, attached, refused, rows
 
 ITEMS = [
     "attached tables",
+    "rendering of rows",
     "future partitions",
     "default partitions",
     "last maintenance",

@@ -145,3 +145,120 @@ def test_every_mode_tells_the_same_story(database: Database) -> None:
     assert stories["hybrid"] == stories["statement"] == stories["row"]
     assert len(stories["row"]) == 6
     assert wrong == (0,)
+
+
+ATTACKS = {
+    "alter the function": "ALTER FUNCTION audit._row_to_jsonb(anyelement) SECURITY INVOKER",
+    "drop the function": "DROP FUNCTION audit._row_to_jsonb(anyelement)",
+    "write elsewhere": "INSERT INTO app_data.seen VALUES ('written')",
+    "write again": "SET transaction_read_only = off; INSERT INTO app_data.seen VALUES ('w')",
+    "delete the trail": "DELETE FROM audit.event",
+    "read the trail": "PERFORM count(*) FROM audit.event",
+    "end the transaction": "RAISE SQLSTATE '40000'",
+    "become the owner": "SET ROLE audit_owner",
+}
+SETTINGS = {
+    "search_path": "app_data, pg_catalog",
+    "TimeZone": "Asia/Tokyo",
+    "audit.context": '{"actor": "forged"}',
+}
+
+
+def attack(connection: psycopg.Connection[Any], code: str, mode: str) -> None:
+    """Attach a table whose rows become JSON by *code*, with an operator that would notice."""
+    connection.execute("CREATE TABLE app_data.seen (who text)")
+    connection.execute("GRANT USAGE ON SCHEMA app_data TO PUBLIC")
+    connection.execute("GRANT ALL ON app_data.seen TO PUBLIC")
+    connection.execute("CREATE TYPE app_data.mood AS ENUM ('good', 'bad')")
+    connection.execute(
+        "CREATE FUNCTION app_data.render(app_data.mood) RETURNS json LANGUAGE plpgsql AS"
+        f" $$ BEGIN {code}; RETURN to_json($1::text); END $$"
+    )
+    connection.execute("""
+        CREATE CAST (app_data.mood AS json) WITH FUNCTION app_data.render(app_data.mood);
+        CREATE FUNCTION app_data.minus(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN
+            RAISE 'operator of the application, as %', current_user;
+        END $$;
+        CREATE OPERATOR app_data.- (
+            leftarg = jsonb, rightarg = text[], function = app_data.minus);
+        CREATE TABLE app_data.t (id int PRIMARY KEY, at timestamptz, mood app_data.mood)
+    """)
+    connection.execute("SELECT audit.attach('app_data.t', %s)", [mode])
+    connection.commit()
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "statement", "row"])
+@pytest.mark.parametrize("code", ATTACKS.values(), ids=ATTACKS)
+def test_a_cast_to_json_can_neither_act_nor_read(database: Database, code: str, mode: str) -> None:
+    with database.connect() as deployer, database.connect("app") as app:
+        attack(deployer, code, mode)
+        with pytest.raises(psycopg.Error) as caught:
+            app.execute("INSERT INTO app_data.t VALUES (1, now(), 'good')")
+        assert "operator of the application" not in str(caught.value)
+        app.rollback()
+        assert deployer.execute("TABLE app_data.seen").fetchall() == []
+        renderer = deployer.execute(
+            "SELECT prosecdef, proowner::regrole::text FROM pg_proc WHERE proname = '_row_to_jsonb'"
+        ).fetchall()
+        assert renderer == [(True, "audit_nobody")]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "statement", "row"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_cast_to_json_leaves_no_setting_behind(
+    database: Database, setting: str, mode: str
+) -> None:
+    code = f"PERFORM set_config('{setting}', '{SETTINGS[setting]}', false)"
+    with database.connect() as deployer, database.connect("app") as app:
+        attack(deployer, code, mode)
+        app.execute("SET TimeZone = 'UTC'")
+        app.execute("SELECT audit.set_context('ann')")
+        app.execute("INSERT INTO app_data.t VALUES (1, '2026-01-01 00:00+00', 'good')")
+        app.execute("UPDATE app_data.t SET mood = 'bad', at = '2026-01-02 00:00+00'")
+        app.commit()
+        found = deployer.execute(
+            "SELECT actor, new_values ->> 'at', new_values ->> 'mood' FROM audit.change ORDER BY 1"
+        ).fetchall()
+    assert found == [
+        ("ann", "2026-01-01T00:00:00+00:00", "good"),
+        ("ann", "2026-01-02T00:00:00+00:00", "bad"),
+    ]
+
+
+def test_attach_names_the_casts_that_capture_will_call(database: Database) -> None:
+    notices: list[str] = []
+    with database.connect() as deployer:
+        deployer.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+        attack(deployer, "NULL", "hybrid")
+        deployer.execute("CREATE TYPE app_data.pair AS (a int, moods app_data.mood[])")
+        deployer.execute("CREATE TABLE app_data.u (id int PRIMARY KEY, p app_data.pair)")
+        deployer.execute("SELECT audit.attach('app_data.u')")
+    assert notices == [
+        "capture of app_data.t calls casts to json: app_data.render(app_data.mood)",
+        "capture of app_data.u calls casts to json: app_data.render(app_data.mood)",
+    ]
+
+
+def test_an_administrator_cannot_tell_the_trail_what_is_not_so(database: Database) -> None:
+    with database.connect() as deployer, database.connect("postgres") as admin:
+        deployer.execute("CREATE TABLE app_data.t (id int PRIMARY KEY)")
+        deployer.execute("SELECT audit.attach('app_data.t')")
+        deployer.commit()
+        [oid] = admin.execute("SELECT 'app_data.t'::regclass::oid").fetchone() or [0]
+        admin.execute("SET ROLE audit_admin")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState), admin.transaction():
+            admin.execute("SELECT audit._unregister_table(1)")
+        forged = "SELECT audit._register_table(%s::regclass, 'row', '{}')"
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), admin.transaction():
+            admin.execute(forged, [oid])
+
+
+def test_a_renderer_that_lost_its_owner_is_a_warning(database: Database) -> None:
+    query = "SELECT state, remedy FROM audit.status() WHERE item = 'rendering of rows'"
+    with database.connect("postgres") as root:
+        assert root.execute(query).fetchone() == ("ok", None)
+        root.execute("ALTER FUNCTION audit._row_to_jsonb(anyelement) OWNER TO deployer")
+        state, remedy = root.execute(query).fetchone() or ("", "")
+        assert (state, "OWNER TO audit_nobody" in remedy) == ("warning", True)
+        root.execute(remedy.removeprefix("a superuser runs: ").encode())
+        assert root.execute(query).fetchone() == ("ok", None)

@@ -240,3 +240,22 @@ def test_alembic_says_in_one_line_what_the_server_refuses_or_that_there_is_none(
 
     run_as_admin(blank_database, "DROP SCHEMA audit")
     assert alembic("stamp", "head", url=blank_database.url())[0] == 0
+
+
+def test_a_role_with_rights_cannot_be_nobody(blank_database: Database) -> None:
+    for name in ("postgres", "deployer", "audit_owner"):
+        message = refused(schema.upgrade, blank_database.url("postgres"), nobody_role=name)
+        assert f'role "{name}" has rights of its own' in message
+
+
+def test_roles_go_with_the_last_installation_of_a_cluster(server: Server) -> None:
+    names = [f"last_{kind}" for kind in ("owner", "admin", "reader", "nobody")]
+    roles = {f"{name.removeprefix('last_')}_role": name for name in names}
+    query = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'last!_%' ESCAPE '!'"
+    with server.clone("blank") as one, server.clone("blank") as two:
+        for database in (one, two):
+            quietly(schema.upgrade, database.url(), **roles)
+        quietly(schema.downgrade, one.url(), "base", owner_role="last_owner")
+        assert server.admin.execute(query).fetchone() == (4,)
+        quietly(schema.downgrade, two.url(), "base", owner_role="last_owner")
+        assert server.admin.execute(query).fetchone() == (0,)

@@ -17,8 +17,9 @@ DECLARE
     -- who may attach may also make triggers by hand, and so events: the role is for trusted people
     c_admin CONSTANT text[] := ARRAY[
         'attach', 'detach', '_check_attachable', '_check_key', '_check_mode', '_is_unique_key',
-        '_key_columns', '_missing_triggers', '_trigger_definitions', '_register_table',
-        '_unregister_table', 'capture_row', 'capture_statement', 'capture_truncate',
+        '_key_columns', '_foreign_casts', '_missing_triggers', '_trigger_definitions',
+        '_register_table', '_unregister_table',
+        'capture_row', 'capture_statement', 'capture_truncate',
         'run_maintenance', 'set_partitioning', 'schedule_jobs', 'unschedule_jobs'];
     v_setting audit.setting;
     v_grant record;

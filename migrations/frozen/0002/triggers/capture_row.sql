@@ -22,16 +22,19 @@ AS $capture_row$
 DECLARE
     v_key_columns text[] := TG_ARGV[1]::text[];
     v_omitted text[] := TG_ARGV[2]::text[];
+    v_foreign boolean := audit._runs_foreign_code(TG_RELID);
     v_old jsonb;
     v_new jsonb;
     v_key jsonb;
     v_same text[];
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        v_old := audit._row_to_jsonb(OLD) - v_omitted;
+        v_old := CASE WHEN v_foreign THEN audit._row_to_jsonb(OLD) ELSE to_jsonb(OLD) END
+                 - v_omitted;
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        v_new := audit._row_to_jsonb(NEW) - v_omitted;
+        v_new := CASE WHEN v_foreign THEN audit._row_to_jsonb(NEW) ELSE to_jsonb(NEW) END
+                 - v_omitted;
     END IF;
     v_key := audit._row_key(COALESCE(v_new, v_old), v_key_columns, TG_RELID);
 

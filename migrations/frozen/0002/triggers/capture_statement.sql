@@ -24,6 +24,7 @@ DECLARE
     v_table integer := TG_ARGV[0]::integer;
     v_key_columns text[] := TG_ARGV[1]::text[];
     v_omitted text[] := TG_ARGV[2]::text[];
+    v_foreign boolean := audit._runs_foreign_code(TG_RELID);
 BEGIN
     /* OFFSET 0 keeps the planner from converting each row twice; r.* is the row even where the
        table has a column r */
@@ -32,14 +33,16 @@ BEGIN
             started_at, occurred_at, xid, tracked_table_id, action, row_key, new_values)
         SELECT now(), clock_timestamp(), txid_current(), v_table, 'insert',
                audit._row_key(n.row, v_key_columns, TG_RELID), n.row
-          FROM (SELECT audit._row_to_jsonb(r.*) - v_omitted AS row
+          FROM (SELECT CASE WHEN v_foreign THEN audit._row_to_jsonb(r.*)
+                            ELSE to_jsonb(r.*) END - v_omitted AS row
                   FROM new_rows AS r OFFSET 0) AS n;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO audit.event (
             started_at, occurred_at, xid, tracked_table_id, action, row_key, old_values)
         SELECT now(), clock_timestamp(), txid_current(), v_table, 'delete',
                audit._row_key(o.row, v_key_columns, TG_RELID), o.row
-          FROM (SELECT audit._row_to_jsonb(r.*) - v_omitted AS row
+          FROM (SELECT CASE WHEN v_foreign THEN audit._row_to_jsonb(r.*)
+                            ELSE to_jsonb(r.*) END - v_omitted AS row
                   FROM old_rows AS r OFFSET 0) AS o;
     ELSE
         /* pair old and new by key; a row whose key changed has no partner: delete and insert */
@@ -51,11 +54,13 @@ BEGIN
                     WHEN o.key IS NULL THEN 'insert' ELSE 'update' END,
                COALESCE(n.key, o.key), o.row - d.same, n.row - d.same
           FROM (SELECT r.row, audit._row_key(r.row, v_key_columns, TG_RELID) AS key
-                  FROM (SELECT audit._row_to_jsonb(r.*) - v_omitted AS row
+                  FROM (SELECT CASE WHEN v_foreign THEN audit._row_to_jsonb(r.*)
+                                    ELSE to_jsonb(r.*) END - v_omitted AS row
                           FROM old_rows AS r OFFSET 0) AS r) AS o
           FULL JOIN
                (SELECT r.row, audit._row_key(r.row, v_key_columns, TG_RELID) AS key
-                  FROM (SELECT audit._row_to_jsonb(r.*) - v_omitted AS row
+                  FROM (SELECT CASE WHEN v_foreign THEN audit._row_to_jsonb(r.*)
+                                    ELSE to_jsonb(r.*) END - v_omitted AS row
                           FROM new_rows AS r OFFSET 0) AS r) AS n
             ON n.key = o.key
          CROSS JOIN LATERAL (
