@@ -108,6 +108,14 @@ def tx(shared_database: Database) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture
+def root_tx(shared_database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """The superuser's connection to the shared database, rolled back afterwards."""
+    with shared_database.connect("postgres") as connection:
+        yield connection
+        connection.rollback()
+
+
+@pytest.fixture
 def cron(server: Server) -> Iterator[psycopg.Connection[Any]]:
     """The superuser's connection to the database of pg_cron; all jobs are removed afterwards."""
     server.require("pg_cron")

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from functions.trail import Connection, rows
 from servers import ROOT, Database, Server
+from trail import Connection, rows
 
 FILES = sorted((ROOT / "sql").rglob("*.sql"))
 FUNCTION_FILES = [path for path in FILES if path.parent.name != "views"]

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import errors
 
-from functions.trail import Connection, Row, attached, indexes, plan, refused, rows, uses
 from servers import Database, Server
+from trail import Connection, Row, attached, indexes, plan, refused, rows, uses
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from psycopg import errors
 
-from functions.trail import Connection, acting_as, attached, event, events, refused, rows
 from servers import Database
+from trail import Connection, acting_as, attached, event, events, refused, rows
 
 PUBLIC = {"set_context"}
 READ_FUNCTIONS = {"history", "transaction_changes", "actor_activity", "status", "transaction_id"}

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from functions.trail import (
+from servers import Database
+from trail import (
     MODES,
     Connection,
     acting_as,
@@ -21,7 +22,6 @@ from functions.trail import (
     triggers,
     value,
 )
-from servers import Database
 
 STATEMENT, ROW = 0, 1
 # bit of pg_trigger.tgtype: 1 = for each row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg import errors
 
-from functions.trail import (
+from trail import (
     MODES,
     Connection,
     acting_as,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
-from functions.trail import (
+from servers import Database
+from trail import (
     Connection,
     Row,
     acting_as,
@@ -24,7 +25,6 @@ from functions.trail import (
     uses,
     value,
 )
-from servers import Database
 
 PAGE = """
     SELECT * FROM audit.history('app_data.t', %(key)s, %(from)s, %(to)s, %(limit)s, %(before)s)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from psycopg import errors, sql
 
-from functions.partitions import (
+from partitions import (
     PARENTS,
     bounds,
     expected_bounds,
@@ -18,8 +18,8 @@ from functions.partitions import (
     starts_of,
     stray_event,
 )
-from functions.trail import Connection, acting_as, attached, refused, rows, value
 from servers import Database
+from trail import Connection, acting_as, attached, refused, rows, value
 
 OTHER_OWNERS = """
     SELECT relname FROM pg_class WHERE relnamespace = 'audit'::regnamespace

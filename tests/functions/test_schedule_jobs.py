@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 
 from audit_schema import schema
-from functions.trail import Connection, Row, refused, rows, value
 from servers import Database, Server
+from trail import Connection, Row, refused, rows, value
 
 JOB = "audit_schema: run_maintenance"
 JOBS = "SELECT jobname, schedule, command, database, username FROM cron.job ORDER BY jobid"

@@ -8,7 +8,7 @@ import pytest
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
-from functions.trail import Connection, Row, attached, refused, rows, value
+from trail import Connection, Row, attached, refused, rows, value
 
 ACTORS = (
     "SELECT actor, actor_type, actor_label, metadata FROM audit.transaction ORDER BY started_at"

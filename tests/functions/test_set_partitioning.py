@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from psycopg import errors
 
-from functions.partitions import PARENTS, bounds, expected_bounds, now
-from functions.trail import Connection, acting_as, attached, refused, rows, value
+from partitions import PARENTS, bounds, expected_bounds, now
 from servers import Database, Server
+from trail import Connection, acting_as, attached, refused, rows, value
 
 ODD_ZONES = ("America/Los_Angeles", "Pacific/Kiritimati", "Asia/Kolkata")
 

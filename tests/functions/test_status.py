@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from psycopg import errors
 
-from functions.partitions import stray_event
-from functions.trail import Connection, Row, acting_as, attached, refused, rows
+from partitions import stray_event
+from trail import Connection, Row, acting_as, attached, refused, rows
 
 ITEMS = [
     "attached tables",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
-from functions.trail import (
+from trail import (
     CHANGED,
     Connection,
     Row,

@@ -8,7 +8,7 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.trail import Connection, rows, value
+from trail import Connection, rows, value
 
 moments = st.datetimes(datetime(1970, 1, 1), datetime(2250, 1, 1)).map(
     lambda moment: moment.replace(tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.trail import (
+from trail import (
     MODES,
     Connection,
     Row,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.trail import MODES, Connection, attached, rows, value
+from trail import MODES, Connection, attached, rows, value
 
 COLUMNS = {
     "tstz": "timestamptz",

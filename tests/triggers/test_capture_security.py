@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from psycopg import errors
 
-from functions.trail import MODES, Connection, attached, event, events, refused, rows, value
 from servers import Database
+from trail import MODES, Connection, attached, event, events, refused, rows, value
 
 SHADOWS = """
     CREATE TEMPORARY TABLE event (LIKE app_data.t);

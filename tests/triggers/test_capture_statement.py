@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from functions.trail import Connection, attached, rows, value
 from servers import Database, Server
+from trail import Connection, attached, rows, value
 
 # Neither COPY, which has no plan, nor a one-row INSERT costs as much as this; capture of a bulk
 # statement does. So only capture can be what loads the compiler.

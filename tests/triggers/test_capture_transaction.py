@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from functions.trail import MODES, Connection, Row, acting_as, attached, rows, value
 from servers import Database, Server
+from trail import MODES, Connection, Row, acting_as, attached, rows, value
 
 COUNTS = """
     SELECT (SELECT count(*) FROM audit.transaction) AS transactions,

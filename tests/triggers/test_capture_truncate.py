@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functions.trail import Connection, attached, event, events
 from servers import ROOT
+from trail import Connection, attached, event, events
 
 
 def test_each_table_of_a_truncate_gets_its_event(tx: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.trail import Connection, attached, indexes, plan, rows, uses, value
+from trail import Connection, attached, indexes, plan, rows, uses, value
 
 COLUMNS = [
     "transaction_id",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.trail import Connection, Row, acting_as, attached, rows
+from trail import Connection, Row, acting_as, attached, rows
 
 
 def changes(connection: Connection) -> list[Row]:

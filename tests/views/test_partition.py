@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from functions.trail import Connection, acting_as, rows, value
+from trail import Connection, acting_as, rows, value
 
 EPOCHS = """
     SELECT parent, partition, is_default,

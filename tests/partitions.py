@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from functions.trail import Connection, Row, rows, value
+from trail import Connection, Row, rows, value
 
 PARENTS = ("event", "transaction")
 
