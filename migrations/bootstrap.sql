@@ -57,7 +57,8 @@ BEGIN
                    WHERE a.privilege_type = 'CREATE' AND a.grantee <> v_schema.nspowner) THEN
         RAISE EXCEPTION 'others than its owner may create objects in schema "audit"'
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'See \dn+ audit, and REVOKE CREATE ON SCHEMA audit FROM each of them.';
+                  HINT = 'REVOKE CREATE ON SCHEMA audit FROM each of them (column nspacl of '
+                         'pg_namespace), then upgrade again.';
     END IF;
 END;
 $check$;

@@ -8,6 +8,7 @@ AS $_check_attachable$
 DECLARE
     v_class pg_class;
     v_schema text;
+    v_casts text := audit._foreign_casts(p_table);
 BEGIN
     IF p_table IS NULL THEN
         RAISE EXCEPTION 'table must not be NULL'
@@ -52,8 +53,8 @@ BEGIN
                                 p_table, current_user);
     END IF;
 
-    IF audit._foreign_casts(p_table) IS NOT NULL THEN
-        RAISE NOTICE 'capture of % calls casts to json: %', p_table, audit._foreign_casts(p_table)
+    IF v_casts IS NOT NULL THEN
+        RAISE NOTICE 'capture of % calls casts to json: %', p_table, v_casts
             USING HINT = 'They run without any right and cannot write: what they read must be '
                          'open to PUBLIC, else writes to the table fail.';
     END IF;

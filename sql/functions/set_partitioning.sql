@@ -32,7 +32,15 @@ BEGIN
         RETURN;
     END IF;
 
-    /* another interval or backend means to start anew, which only an empty trail allows */
+    /* another interval or backend means to start anew, which only an empty trail allows; an older
+       snapshot would not see the last events, and take the trail for empty */
+    IF current_setting('transaction_isolation') NOT LIKE 'read %'
+            AND EXISTS (SELECT FROM audit.partition) THEN
+        RAISE EXCEPTION 'the partitions cannot be replaced in a % transaction',
+                current_setting('transaction_isolation')
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Call audit.set_partitioning() under READ COMMITTED.';
+    END IF;
     LOCK TABLE audit.transaction, audit.event IN SHARE ROW EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM audit.event) THEN
         RAISE EXCEPTION 'the partition interval cannot change from % to %: events are recorded '
@@ -49,5 +57,6 @@ COMMENT ON FUNCTION audit.set_partitioning(text, integer) IS
     'future partitions to keep ready (1 to 400), and create what is missing. The interval can '
     'change only while nothing is recorded; then pg_partman also takes over if it can be used by '
     'now. Waits at most 200 ms for a lock. Raises invalid_parameter_value, '
-    'object_not_in_prerequisite_state, lock_not_available.';
+    'object_not_in_prerequisite_state, lock_not_available, feature_not_supported (another '
+    'interval in a transaction that is not READ COMMITTED).';
 REVOKE ALL ON FUNCTION audit.set_partitioning(text, integer) FROM PUBLIC;

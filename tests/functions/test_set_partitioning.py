@@ -146,3 +146,17 @@ def test_a_trail_with_events_stays_native_when_pg_partman_comes_later(
         assert value(own, "SELECT partition_backend FROM audit.setting") == "native"
         for parent in PARENTS:
             assert bounds(own, parent) == expected_bounds("month", now(own), 6)
+
+
+def test_an_old_snapshot_cannot_take_the_trail_for_empty(own: Connection) -> None:
+    """Events that others committed since then would be dropped with their partitions."""
+    own.execute("SET default_transaction_isolation = 'repeatable read'")
+    refused(
+        own,
+        errors.FeatureNotSupported,
+        "SELECT audit.set_partitioning('day', 4)",
+        message="cannot be replaced in a repeatable read transaction",
+        hint="READ COMMITTED",
+    )
+    own.execute("SELECT audit.set_partitioning('month', 6)")
+    assert value(own, "SELECT premake FROM audit.setting") == 6

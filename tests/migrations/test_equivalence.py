@@ -121,3 +121,14 @@ def test_the_owner_of_everything_is_the_owner_role(server: Server, database: Dat
             " WHERE pronamespace = 'audit'::regnamespace"
         ).fetchall()
     assert sorted(owners) == [("audit_nobody",), ("audit_owner",)]
+
+
+def test_an_upgrade_does_not_depend_on_the_default_isolation_level(
+    blank_database: Database, dump_schema: DumpSchema, fresh: list[str]
+) -> None:
+    with blank_database.connect("postgres") as connection:
+        connection.execute(
+            f"ALTER DATABASE {blank_database.name} SET default_transaction_isolation = serializable"
+        )
+    quietly(schema.upgrade, blank_database.url())
+    assert dump_schema(blank_database) == fresh

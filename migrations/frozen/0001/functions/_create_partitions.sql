@@ -1,12 +1,11 @@
 -- Make the partitions that are missing now; returns how many were made and how many rows moved.
+-- Called by audit.run_maintenance() and audit.set_partitioning(), which bound the wait for locks.
 CREATE OR REPLACE FUNCTION audit._create_partitions(
     OUT created integer,
     OUT rows_moved bigint)
     LANGUAGE plpgsql
     VOLATILE
     SET search_path = pg_catalog, pg_temp
-    SET "TimeZone" = 'UTC'
-    SET lock_timeout = '200ms'
 AS $_create_partitions$
 DECLARE
     v_setting audit.setting;
