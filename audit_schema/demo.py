@@ -30,7 +30,7 @@ DATABASE: Final = "audit_schema_demo"
 SCALE: Final = 10  # of pgbench: a million accounts
 # Commits cost what they cost in production: otherwise capture would look dearer than it is.
 DURABLE: Final = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-ROLES: Final = ["audit_owner", "audit_admin", "audit_reader"]
+ROLES: Final = ["audit_owner", "audit_admin", "audit_reader", "audit_nobody"]
 BALANCES: Final = (
     ("pgbench_accounts", "aid", "abalance"),
     ("pgbench_tellers", "tid", "tbalance"),
@@ -70,7 +70,7 @@ BUSIEST_ACCOUNT: Final = """
 PARTITIONS: Final = """
     SELECT partition, (from_time AT TIME ZONE 'UTC')::date AS from_day,
            (to_time AT TIME ZONE 'UTC')::date AS to_day, pg_size_pretty(total_bytes) AS size
-      FROM audit.partition ORDER BY parent, from_time NULLS LAST"""
+      FROM audit.partition ORDER BY from_time NULLS LAST"""
 
 
 @dataclass(frozen=True)

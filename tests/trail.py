@@ -15,7 +15,7 @@ Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
-MODES = ("hybrid", "statement", "row")
+MODES = ("statement", "row")
 CHANGED = ("action", "row_key", "old_values", "new_values")
 
 
@@ -44,7 +44,9 @@ def event(action: str, row_key: Any = None, old_values: Any = None, new_values: 
     return dict(zip(CHANGED, (action, row_key, old_values, new_values), strict=True))
 
 
-def attached(connection: Connection, definition: str, mode: str = "hybrid", name: str = "t") -> str:
+def attached(
+    connection: Connection, definition: str, mode: str = "statement", name: str = "t"
+) -> str:
     """Make the table app_data.NAME of a list of columns, attach it, return its qualified name."""
     table = f"app_data.{name}"
     connection.execute(f"CREATE TABLE {table} ({definition})")
@@ -86,6 +88,19 @@ def acting_as(connection: Connection, role: str) -> Iterator[None]:
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
         yield
         connection.execute("RESET ROLE")
+
+
+def fill(connection: Connection) -> None:
+    """Make 20,000 events of as many transactions and rows: plans for an empty trail are chance."""
+    with acting_as(connection, "audit_owner"):
+        connection.execute("""
+            INSERT INTO audit.event (
+                started_at, occurred_at, xid, tracked_table_id, action, row_key, actor)
+            SELECT now() + i * interval '1 microsecond', now() + i * interval '1 microsecond',
+                   i, 1, 'update', jsonb_build_object('id', i), 'actor ' || i % 100
+              FROM generate_series(1, 20000) AS i;
+            ANALYZE audit.event;
+        """)
 
 
 def plan(connection: Connection, query: str) -> str:

@@ -7,13 +7,15 @@ down_revision = "0001"
 SQL: tuple[str, ...] = (
     "functions/_key_columns.sql",
     "functions/_is_unique_key.sql",
-    "functions/_runs_foreign_code.sql",
     "functions/_row_to_jsonb.sql",
     "functions/_wide_row_key.sql",
     "functions/_row_key.sql",
-    "functions/_record_transaction.sql",
+    "functions/_context_columns.sql",
+    "functions/_refuse_context.sql",
     "triggers/capture_row.sql",
-    "triggers/capture_statement.sql",
+    "triggers/capture_insert.sql",
+    "triggers/capture_update.sql",
+    "triggers/capture_delete.sql",
     "triggers/capture_truncate.sql",
     "functions/_register_table.sql",
     "functions/_unregister_table.sql",
@@ -48,13 +50,15 @@ BEGIN
 END;
 $guard$;
 -- CASCADE takes the triggers of tables that are still attached
-DROP FUNCTION audit.capture_row, audit.capture_statement, audit.capture_truncate CASCADE;
+DROP FUNCTION
+    audit.capture_row, audit.capture_insert, audit.capture_update, audit.capture_delete,
+    audit.capture_truncate CASCADE;
 DROP FUNCTION
     audit.attach, audit.detach, audit.set_context, audit._missing_triggers,
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
-    audit._unregister_table, audit._record_transaction, audit._row_key, audit._wide_row_key,
-    audit._runs_foreign_code, audit._foreign_casts;
+    audit._unregister_table, audit._context_columns, audit._refuse_context,
+    audit._row_key, audit._wide_row_key, audit._foreign_casts;
 """
 
 

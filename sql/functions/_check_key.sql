@@ -1,6 +1,6 @@
 -- The key columns to capture a table with: as told, else the primary key, else none. Refuses what
 -- cannot identify a row, and says so where a row_key may be shared.
-CREATE OR REPLACE FUNCTION audit._check_key(p_table regclass, p_mode text, p_key_columns text[])
+CREATE OR REPLACE FUNCTION audit._check_key(p_table regclass, p_key_columns text[])
     RETURNS text[]
     LANGUAGE plpgsql
     STABLE
@@ -24,10 +24,6 @@ BEGIN
                   HINT = 'Name each column once, such as ''{tenant,id}''.';
     ELSIF audit._is_unique_key(p_table, v_key_columns) THEN
         RETURN v_key_columns;
-    ELSIF p_mode = 'statement' THEN
-        RAISE EXCEPTION 'table % has no unique key, which statement mode needs', p_table
-            USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Use hybrid or row mode, or name columns that are unique and NOT NULL.';
     ELSIF v_key_columns = '{}' THEN
         RAISE NOTICE 'table % has no primary key: each event carries the whole row as row_key',
             p_table USING HINT = 'Add a primary key, or name the columns that identify a row.';
@@ -39,6 +35,6 @@ BEGIN
 END;
 $_check_key$;
 
-COMMENT ON FUNCTION audit._check_key(regclass, text, text[]) IS
+COMMENT ON FUNCTION audit._check_key(regclass, text[]) IS
     'Internal: the key columns to capture a table with; raises an error for unusable ones.';
-REVOKE ALL ON FUNCTION audit._check_key(regclass, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit._check_key(regclass, text[]) FROM PUBLIC;

@@ -10,17 +10,13 @@ DECLARE
     v_partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = p_table);
     v_apart text;
 BEGIN
-    IF p_mode IS NULL OR p_mode NOT IN ('hybrid', 'statement', 'row') THEN
+    IF p_mode IS NULL OR p_mode NOT IN ('statement', 'row') THEN
         RAISE EXCEPTION 'unknown capture mode %', quote_nullable(p_mode)
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Use hybrid (the default), statement or row.';
+                  HINT = 'Use statement (the default) or row.';
     ELSIF NOT v_partitioned AND NOT EXISTS (
             SELECT FROM pg_inherits WHERE p_table IN (inhparent, inhrelid)) THEN
         RETURN p_mode;
-    ELSIF p_mode = 'statement' THEN
-        RAISE EXCEPTION 'table % is partitioned or inherits, where statement mode would miss rows',
-                p_table
-            USING ERRCODE = 'feature_not_supported', HINT = 'Use hybrid or row mode.';
     END IF;
 
     SELECT string_agg(i.inhrelid::regclass::text, ', ') INTO v_apart

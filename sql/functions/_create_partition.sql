@@ -1,11 +1,8 @@
--- Make one partition of audit.transaction or audit.event; returns the number of rows that were
--- moved into it from the DEFAULT partition. pg_partman makes it where it keeps the partitions, but
--- it cannot while DEFAULT holds rows of the period: those are brought home here, under its name.
+-- Make one partition of audit.event; returns the number of rows that were moved into it from the
+-- DEFAULT partition. pg_partman makes it where it keeps the partitions, but it cannot while DEFAULT
+-- holds rows of the period: those are brought home here, under its name.
 -- ATTACH takes only SHARE UPDATE EXCLUSIVE on the parent, so writers to other partitions go on.
-CREATE OR REPLACE FUNCTION audit._create_partition(
-    p_parent text,
-    p_from timestamptz,
-    p_to timestamptz)
+CREATE OR REPLACE FUNCTION audit._create_partition(p_from timestamptz, p_to timestamptz)
     RETURNS bigint
     LANGUAGE plpgsql
     VOLATILE
@@ -13,38 +10,37 @@ CREATE OR REPLACE FUNCTION audit._create_partition(
     SET "TimeZone" = 'UTC'
 AS $_create_partition$
 DECLARE
-    v_default name := p_parent || '_default';
-    v_name text := audit._partition_name(p_parent, p_from);
+    v_name text := audit._partition_name(p_from);
     v_stray boolean;
     v_moved bigint;
 BEGIN
-    EXECUTE format('LOCK TABLE audit.%I IN ACCESS EXCLUSIVE MODE', v_default);
-    EXECUTE format('SELECT EXISTS (SELECT FROM audit.%I '
-                   'WHERE started_at >= $1 AND started_at < $2)', v_default)
-       INTO v_stray USING p_from, p_to;
+    LOCK TABLE audit.event_default IN ACCESS EXCLUSIVE MODE;
+    v_stray := EXISTS (SELECT FROM audit.event_default
+                        WHERE started_at >= p_from AND started_at < p_to);
     IF NOT v_stray AND audit._partman_remedy() IS NULL
             AND (SELECT partition_backend = 'pg_partman' FROM audit.setting) THEN
         EXECUTE format('SELECT %I.create_partition_time(p_parent_table := $1, '
                        'p_partition_times := ARRAY[$2])', audit._partman_schema())
-          USING 'audit.' || p_parent, p_from;
-        IF audit._is_covered(p_parent, p_from, p_to) THEN
+          USING 'audit.event', p_from;
+        IF audit._is_covered(p_from, p_to) THEN
             RETURN 0;
         END IF;
     END IF;
 
-    EXECUTE format('CREATE TABLE audit.%I (LIKE audit.%I INCLUDING ALL '
-                   'EXCLUDING IDENTITY EXCLUDING INDEXES)', v_name, p_parent);
-    EXECUTE format('WITH moved AS (DELETE FROM audit.%I WHERE started_at >= $1 AND started_at < $2 '
-                   'RETURNING *) INSERT INTO audit.%I SELECT * FROM moved', v_default, v_name)
+    EXECUTE format('CREATE TABLE audit.%I (LIKE audit.event INCLUDING ALL '
+                   'EXCLUDING IDENTITY EXCLUDING INDEXES)', v_name);
+    EXECUTE format('WITH moved AS (DELETE FROM audit.event_default '
+                   'WHERE started_at >= $1 AND started_at < $2 '
+                   'RETURNING *) INSERT INTO audit.%I SELECT * FROM moved', v_name)
       USING p_from, p_to;
     GET DIAGNOSTICS v_moved = ROW_COUNT;
-    EXECUTE format('ALTER TABLE audit.%I ATTACH PARTITION audit.%I FOR VALUES FROM (%L) TO (%L)',
-                   p_parent, v_name, p_from, p_to);
+    EXECUTE format('ALTER TABLE audit.event ATTACH PARTITION audit.%I FOR VALUES FROM (%L) TO (%L)',
+                   v_name, p_from, p_to);
     RETURN v_moved;
 END;
 $_create_partition$;
 
-COMMENT ON FUNCTION audit._create_partition(text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION audit._create_partition(timestamptz, timestamptz) IS
     'Internal: create one partition and move the rows of its period out of DEFAULT; returns how '
     'many moved.';
-REVOKE ALL ON FUNCTION audit._create_partition(text, timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit._create_partition(timestamptz, timestamptz) FROM PUBLIC;

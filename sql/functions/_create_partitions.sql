@@ -9,22 +9,19 @@ CREATE OR REPLACE FUNCTION audit._create_partitions(
 AS $_create_partitions$
 DECLARE
     v_setting audit.setting;
-    v_parent text;
     v_period record;
 BEGIN
     SELECT * INTO STRICT v_setting FROM audit.setting;
     created := 0;
     rows_moved := 0;
-    FOREACH v_parent IN ARRAY ARRAY['transaction', 'event'] LOOP
-        FOR v_period IN
-            SELECT * FROM audit._periods(v_parent, v_setting.partition_interval, v_setting.premake)
-        LOOP
-            IF NOT audit._is_covered(v_parent, v_period.from_time, v_period.to_time) THEN
-                rows_moved := rows_moved
-                    + audit._create_partition(v_parent, v_period.from_time, v_period.to_time);
-                created := created + 1;
-            END IF;
-        END LOOP;
+    FOR v_period IN
+        SELECT * FROM audit._periods(v_setting.partition_interval, v_setting.premake)
+    LOOP
+        IF NOT audit._is_covered(v_period.from_time, v_period.to_time) THEN
+            rows_moved := rows_moved
+                + audit._create_partition(v_period.from_time, v_period.to_time);
+            created := created + 1;
+        END IF;
     END LOOP;
 END;
 $_create_partitions$;

@@ -1,7 +1,6 @@
--- The periods that need a partition of audit.transaction or audit.event: the running one, p_premake
--- after it, and each that left rows in the DEFAULT partition because nobody made its own in time.
+-- The periods that need a partition: the running one, p_premake after it, and each that left rows
+-- in the DEFAULT partition because nobody made its own in time.
 CREATE OR REPLACE FUNCTION audit._periods(
-    p_parent text,
     p_interval text,
     p_premake integer,
     OUT from_time timestamptz,
@@ -12,19 +11,19 @@ CREATE OR REPLACE FUNCTION audit._periods(
     SET search_path = pg_catalog, pg_temp
     SET "TimeZone" = 'UTC'
 AS $_periods$
+DECLARE
+    v_length interval := ('1 ' || p_interval)::interval;
 BEGIN
-    FOR from_time, to_time IN EXECUTE format(
-        'SELECT period, period + $3 FROM ('
-        '    SELECT date_trunc($1, now()) + n * $3 FROM generate_series(0, $2) AS n'
-        '    UNION SELECT date_trunc($1, started_at) FROM audit.%I'
-        ') AS needed (period) ORDER BY period', p_parent || '_default')
-        USING p_interval, p_premake, ('1 ' || p_interval)::interval
-    LOOP
-        RETURN NEXT;
-    END LOOP;
+    RETURN QUERY
+    SELECT needed.period, needed.period + v_length
+      FROM (SELECT date_trunc(p_interval, now()) + n * v_length
+              FROM generate_series(0, p_premake) AS n
+            UNION SELECT date_trunc(p_interval, started_at) FROM audit.event_default
+           ) AS needed (period)
+     ORDER BY needed.period;
 END;
 $_periods$;
 
-COMMENT ON FUNCTION audit._periods(text, text, integer) IS
+COMMENT ON FUNCTION audit._periods(text, integer) IS
     'Internal: bounds of the periods that need a partition now; UTC; weeks start on Monday.';
-REVOKE ALL ON FUNCTION audit._periods(text, text, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit._periods(text, integer) FROM PUBLIC;

@@ -11,7 +11,8 @@ AS $_refresh_tracked_tables$
       FROM pg_trigger AS t
       JOIN pg_class AS c ON c.oid = t.tgrelid
       JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE k.id = audit._tracked_table_id(t.tgrelid) AND t.tgname = '_audit_truncate'
+     WHERE t.tgname = '_audit_truncate' AND t.tgfoid = to_regproc('audit.capture_truncate')
+       AND k.id = audit._argument_id(t.tgargs)
        AND (k.schema_name, k.table_name) IS DISTINCT FROM (n.nspname::text, c.relname::text);
 
     UPDATE audit.tracked_table AS k

@@ -10,7 +10,7 @@ DECLARE
     v_remedy text := audit._partman_remedy();
     v_partition text;
 BEGIN
-    PERFORM audit._partman_forget('audit.transaction'), audit._partman_forget('audit.event');
+    PERFORM audit._partman_forget();
     FOR v_partition IN SELECT partition FROM audit.partition LOOP
         EXECUTE format('DROP TABLE audit.%I', v_partition);
     END LOOP;
@@ -28,13 +28,9 @@ BEGIN
         RAISE NOTICE 'partitions are kept by audit_schema itself: pg_partman cannot be used here'
             USING HINT = format('To use it, before anything is recorded, have a DBA do this: %s '
                 'Then: SELECT audit.set_partitioning(%L, %s);', v_remedy, p_interval, p_premake);
-        CREATE TABLE audit.transaction_default PARTITION OF audit.transaction DEFAULT;
         CREATE TABLE audit.event_default PARTITION OF audit.event DEFAULT;
     END IF;
 
-    /* rows leave DEFAULT by DELETE, which a publication of all tables refuses without identity */
-    ALTER TABLE audit.transaction_default REPLICA IDENTITY FULL;
-    ALTER TABLE audit.event_default REPLICA IDENTITY FULL;
     PERFORM audit._create_partitions();
 END;
 $_start_partitions$;

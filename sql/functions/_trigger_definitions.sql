@@ -15,17 +15,13 @@ CREATE OR REPLACE FUNCTION audit._trigger_definitions(
     SET quote_all_identifiers = off
 AS $_trigger_definitions$
     SELECT format(
-        'CREATE TRIGGER _audit_%s AFTER %s ON %s %sFOR EACH %s %sEXECUTE FUNCTION audit.%s(%s)',
+        'CREATE TRIGGER _audit_%s AFTER %s ON %s %sFOR EACH %s EXECUTE FUNCTION audit.%s(%s)',
         t.name, t.event, p_table,
         CASE WHEN t.by_row OR t.event = 'TRUNCATE' THEN '' ELSE 'REFERENCING '
             || CASE WHEN t.event <> 'INSERT' THEN 'OLD TABLE AS old_rows ' ELSE '' END
             || CASE WHEN t.event <> 'DELETE' THEN 'NEW TABLE AS new_rows ' ELSE '' END END,
         CASE WHEN t.by_row THEN 'ROW' ELSE 'STATEMENT' END,
-        -- a no-op update is skipped before PL/pgSQL runs; *<> compares what is stored, so it
-        -- needs no equality operator (json has none) and sees 1.0 become 1.00
-        CASE WHEN t.by_row AND t.event = 'UPDATE' THEN 'WHEN ((old.* *<> new.*)) ' ELSE '' END,
-        CASE WHEN t.event = 'TRUNCATE' THEN 'capture_truncate'
-             WHEN t.by_row THEN 'capture_row' ELSE 'capture_statement' END,
+        'capture_' || CASE WHEN t.by_row THEN 'row' ELSE t.name END,
         (SELECT string_agg(format('''%s''', replace(a.value, '''', '''''')), ', '
                            ORDER BY a.position)
            FROM (VALUES (1, p_tracked_table_id::text), (2, p_key_columns::text),
@@ -35,7 +31,7 @@ AS $_trigger_definitions$
                                 AND NOT c.attisdropped))) AS a (position, value)
           WHERE a.position = 1 OR t.event <> 'TRUNCATE'))
       FROM (VALUES ('insert', 'INSERT', p_mode = 'row'),
-                   ('update', 'UPDATE', p_mode <> 'statement'),
+                   ('update', 'UPDATE', p_mode = 'row'),
                    ('delete', 'DELETE', p_mode = 'row'),
                    ('truncate', 'TRUNCATE', false)) AS t (name, event, by_row)
 $_trigger_definitions$;

@@ -23,8 +23,9 @@ BEGIN
     FOR v_trigger IN
         SELECT t.tgname FROM pg_trigger AS t
          WHERE t.tgrelid = p_table AND t.tgparentid = 0
-           AND t.tgfoid IN (to_regproc('audit.capture_row'), to_regproc('audit.capture_statement'),
-                            to_regproc('audit.capture_truncate'))
+           AND t.tgfoid IN (SELECT p.oid FROM pg_proc AS p
+                             WHERE p.pronamespace = 'audit'::regnamespace
+                               AND p.proname LIKE 'capture\_%')
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', v_trigger, p_table);
         v_found := true;

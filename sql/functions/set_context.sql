@@ -1,6 +1,6 @@
 -- Say who acts, and why, for the rest of the running transaction.
--- Runs with the caller's rights and only sets the setting audit.context, which capture reads when
--- the transaction's first change is recorded. Replaces what an earlier call set. What the server
+-- Runs with the caller's rights and only sets the setting audit.context, which capture reads with
+-- each statement that changes rows. Replaces what an earlier call set. What the server
 -- knows itself (session user, client address, …) is recorded too and cannot be set.
 CREATE OR REPLACE FUNCTION audit.set_context(
     p_actor text,
@@ -33,7 +33,7 @@ END;
 $set_context$;
 
 COMMENT ON FUNCTION audit.set_context(text, jsonb, text, text) IS
-    'Set actor and metadata for the running transaction; call it before the first change. '
+    'Set actor and metadata for the rest of the running transaction, or until the next call. '
     'Arguments: actor (who is accountable, such as a user id), metadata (JSON object: reason, '
     'request id, ticket …), actor type (user, service …), actor label (readable name). '
     'Outside a transaction block it ends with its own statement.';

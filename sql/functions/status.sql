@@ -16,14 +16,11 @@ DECLARE
     v_ahead bigint;
     v_renderer text := (SELECT CASE WHEN prosecdef THEN pg_get_userbyid(proowner) ELSE 'caller' END
                           FROM pg_proc WHERE oid = to_regproc('audit._row_to_jsonb'));
-    v_stray boolean := EXISTS (SELECT FROM audit.event_default)
-                    OR EXISTS (SELECT FROM audit.transaction_default);
+    v_stray boolean := EXISTS (SELECT FROM audit.event_default);
 BEGIN
     SELECT * INTO STRICT v_setting FROM audit.setting;
     SELECT * INTO v_last FROM audit.maintenance_run ORDER BY id DESC LIMIT 1;
-    SELECT min(ahead) INTO v_ahead
-      FROM (SELECT count(*) FILTER (WHERE p.from_time > now())
-              FROM audit.partition AS p GROUP BY p.parent) AS counted (ahead);
+    SELECT count(*) INTO v_ahead FROM audit.partition AS p WHERE p.from_time > now();
 
     RETURN QUERY
     SELECT s.item, CASE WHEN s.remedy IS NULL THEN 'ok' ELSE 'warning' END, s.value, s.remedy

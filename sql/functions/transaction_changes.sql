@@ -1,9 +1,11 @@
 -- All changes of one transaction, in the order in which they were made.
+-- Planned anew for each call: a plan for any period would read and lock every partition.
 CREATE OR REPLACE FUNCTION audit.transaction_changes(p_transaction_id uuid)
     RETURNS SETOF audit.change
     LANGUAGE plpgsql
     STABLE
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_custom_plan
 AS $transaction_changes$
 DECLARE
     v_key record;

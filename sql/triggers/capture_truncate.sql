@@ -8,10 +8,20 @@ CREATE OR REPLACE FUNCTION audit.capture_truncate()
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $capture_truncate$
+DECLARE
+    v_context jsonb;
 BEGIN
-    INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action)
-    VALUES (now(), clock_timestamp(), txid_current(), TG_ARGV[0]::integer, 'truncate');
-    PERFORM audit._record_transaction();
+    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
+    IF jsonb_typeof(v_context) <> 'object' THEN
+        PERFORM audit._refuse_context(v_context);
+    END IF;
+    INSERT INTO audit.event (
+        started_at, occurred_at, xid, tracked_table_id, action, actor, actor_type, actor_label,
+        metadata, backend_pid, client_port, client_addr, database_user, database_role,
+        application_name)
+    SELECT now(), clock_timestamp(), txid_current(), TG_ARGV[0]::integer, 'truncate',
+           v_context ->> 'actor', c.*
+      FROM audit._context_columns(v_context) AS c;
     RETURN NULL;
 END;
 $capture_truncate$;

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from servers import Database, Server
-from trail import Connection, Row, attached, indexes, plan, refused, rows, uses
+from trail import Connection, Row, attached, fill, indexes, plan, refused, rows, uses
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +99,16 @@ def test_bad_pages_are_refused(reader: Connection) -> None:
         )
 
 
-def test_the_transactions_of_an_actor_are_read_from_their_index(reader: Connection) -> None:
-    reader.execute("SET LOCAL enable_seqscan = off")
+def test_the_changes_of_an_actor_are_read_from_their_index(db: Connection) -> None:
+    fill(db)
+    db.execute("SET LOCAL enable_seqscan = off")
     found = plan(
-        reader,
+        db,
         """
         SELECT c.* FROM audit.change AS c
-         WHERE c.actor = 'ann' AND c.started_at >= now() - interval '1 day'
+         WHERE c.actor = 'actor 7' AND c.started_at >= now() - interval '1 day'
            AND c.started_at < 'infinity'
          ORDER BY c.started_at DESC, c.occurred_at DESC, c.event_id DESC LIMIT 10
         """,
     )
-    assert uses(found, indexes(reader, "transaction_actor_idx"))
+    assert uses(found, indexes(db, "event_actor_idx"))

@@ -18,6 +18,7 @@ from trail import (
     Row,
     acting_as,
     attached,
+    fill,
     indexes,
     plan,
     refused,
@@ -62,14 +63,11 @@ def past_event(connection: Connection, age: str, row_key: Any = None) -> None:
     """Record an event as of long ago, as only the owner of the trail can."""
     parameters = {"age": age, "key": Jsonb(row_key or {"id": 1})}
     query = """
-        WITH event AS (
-            INSERT INTO audit.event
-                (started_at, occurred_at, xid, tracked_table_id, action, row_key)
-            SELECT now() - %(age)s::interval, now() - %(age)s::interval, 77, max(id), 'update',
-                   %(key)s
-              FROM audit.tracked_table RETURNING *)
-        INSERT INTO audit.transaction (started_at, xid, backend_pid, database_user, actor)
-        SELECT started_at, xid, 1, 'old', 'old actor' FROM event ON CONFLICT DO NOTHING
+        INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action, row_key,
+                                 actor, database_user, backend_pid)
+        SELECT now() - %(age)s::interval, now() - %(age)s::interval, 77, max(id), 'update',
+               %(key)s, 'old actor', 'old', 1
+          FROM audit.tracked_table
     """
     with acting_as(connection, "audit_owner"):
         connection.execute(query, parameters)
@@ -185,13 +183,24 @@ def test_changes_in_a_default_partition_are_found(tx: Connection, age: str) -> N
     assert found["actor"] == "old actor"
 
 
-def test_a_row_without_its_transaction_is_still_shown(tx: Connection) -> None:
+@pytest.mark.parametrize("key", [1, 2, 3])
+def test_each_row_of_a_statement_tells_who_acted_and_why(tx: Connection, key: int) -> None:
     attached(tx, "id integer PRIMARY KEY")
-    past_event(tx, "1 day")
+    tx.execute("SELECT audit.set_context('7', '{\"ticket\": 1}', 'user', 'Ann')")
+    tx.execute("INSERT INTO app_data.t VALUES (1), (2), (3)")
+    [found] = page(tx, key)
+    names = ("actor", "actor_type", "actor_label", "metadata", "database_user")
+    assert [found[name] for name in names] == ["7", "user", "Ann", {"ticket": 1}, "deployer"]
+
+
+def test_a_row_without_its_context_is_still_shown(tx: Connection) -> None:
+    attached(tx, "id integer PRIMARY KEY")
+    tx.execute("SELECT audit.set_context('7', NULL, 'user')")
+    tx.execute("INSERT INTO app_data.t VALUES (1), (2)")
     with acting_as(tx, "audit_owner"):
-        tx.execute("DELETE FROM audit.transaction")
+        tx.execute("DELETE FROM audit.event WHERE context_id IS NULL")
     [found] = page(tx)
-    assert (found["action"], found["actor"]) == ("update", None)
+    assert (found["action"], found["actor"], found["actor_type"]) == ("insert", "7", None)
 
 
 @pytest.mark.parametrize(
@@ -354,21 +363,22 @@ def test_the_order_is_that_of_the_changes_not_of_the_transactions(database: Data
         assert all_pages(early, iter([1] * 9), 1) == found
 
 
-def test_the_changes_of_a_row_are_read_from_their_index(tx: Connection) -> None:
-    attached(tx, "id integer PRIMARY KEY")
-    tx.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
-    key = "jsonb_hash_extended('{\"id\": 1}'::jsonb, 0)"
+def test_the_changes_of_a_row_are_read_from_their_index(db: Connection) -> None:
+    fill(db)
+    db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+    key = "jsonb_hash_extended('{\"id\": 1}'::jsonb, 1)"
     found = plan(
-        tx,
+        db,
         f"""
         SELECT c.* FROM audit.change AS c
-         WHERE c.tracked_table_id = 1 AND jsonb_hash_extended(c.row_key, 0) = {key}
+         WHERE c.tracked_table_id = 1
+           AND jsonb_hash_extended(c.row_key, c.tracked_table_id) = {key}
            AND c.row_key = '{{"id": 1}}'
-           AND c.started_at >= now() - interval '1 day' AND c.started_at < now()
+           AND c.started_at >= now() - interval '1 day' AND c.started_at < 'infinity'
          ORDER BY c.occurred_at DESC, c.event_id DESC LIMIT 10
         """,
     )
-    assert uses(found, indexes(tx, "event_row_idx"))
+    assert uses(found, indexes(db, "event_row_idx"))
     assert "Seq Scan on event" not in found
     assert "->  Sort" not in found
 
@@ -386,5 +396,5 @@ def test_a_reader_reads_by_the_functions_and_not_the_tables(root_tx: Connection)
             "SELECT * FROM audit.transaction_changes(%s)",
             (found["transaction_id"],),
         ) == [found]
-        for name in ("event", "transaction", "event_default"):
+        for name in ("event", "event_default"):
             refused(root_tx, errors.InsufficientPrivilege, f"TABLE audit.{name}", message=name)

@@ -9,7 +9,6 @@ import pytest
 from psycopg import errors, sql
 
 from partitions import (
-    PARENTS,
     bounds,
     expected_bounds,
     maintain,
@@ -55,8 +54,7 @@ def drop_future(connection: Connection) -> int:
 
 
 def test_a_fresh_installation_has_its_partitions(own: Connection) -> None:
-    for parent in PARENTS:
-        assert bounds(own, parent) == expected_bounds("month", now(own), 4)
+    assert bounds(own) == expected_bounds("month", now(own), 4)
     assert rows(own, OTHER_OWNERS) == []
 
 
@@ -71,36 +69,32 @@ def test_a_run_with_nothing_to_do_says_so(own: Connection) -> None:
 @pytest.mark.parametrize("period", ["day", "week", "month"])
 def test_what_is_missing_is_made_with_exact_bounds_in_utc(own: Connection, period: str) -> None:
     own.execute("SELECT audit.set_partitioning(%s, 5)", (period,))
-    assert drop_future(own) == 10
+    assert drop_future(own) == 5
     own.execute(ODD_SESSION)
     own.execute("SELECT audit.run_maintenance()")
     own.execute(NORMAL_SESSION)
-    for parent in PARENTS:
-        assert bounds(own, parent) == expected_bounds(period, now(own), 5)
+    assert bounds(own) == expected_bounds(period, now(own), 5)
     [run] = rows(own, "SELECT * FROM audit.maintenance_run ORDER BY id DESC LIMIT 1")
-    assert (run["status"], run["partitions_created"]) == ("ok", 10)
+    assert (run["status"], run["partitions_created"]) == ("ok", 5)
     assert rows(own, OTHER_OWNERS) == []
     assert maintain(own)["partitions_created"] == 0
 
 
 def test_new_partitions_have_all_indexes_and_constraints_of_their_parent(own: Connection) -> None:
     query = """
-        SELECT p.parent, p.is_default,
-               count(DISTINCT i.indexrelid) AS indexes,
+        SELECT count(DISTINCT i.indexrelid) AS indexes,
                bool_and(EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid)) AS attached
           FROM audit.partition AS p
           JOIN pg_index AS i ON i.indrelid = ('audit.' || quote_ident(p.partition))::regclass
-         GROUP BY p.parent, p.partition, p.is_default
+         GROUP BY p.partition
     """
-    wanted = {"event": 3, "transaction": 2}
     for stray in ("1 year", "2 years"):
         own.execute("BEGIN")
         stray_event(own, stray)
         own.execute("COMMIT")
         maintain(own)
     found = rows(own, query)
-    assert len(found) == 2 * (5 + 1 + 2)
-    assert all(row["indexes"] == wanted[row["parent"]] and row["attached"] for row in found)
+    assert found == [{"indexes": 4, "attached": True}] * (5 + 1 + 2)
 
 
 @pytest.mark.parametrize("period", ["day", "week", "month"])
@@ -110,25 +104,23 @@ def test_rows_in_default_are_moved_home(own: Connection, period: str) -> None:
         own.execute("BEGIN")
         stray_event(own, age)
         own.execute("COMMIT")
-    assert places(own) == ["audit.event_default"] * 3
+    assert places(own) == ["audit.event_default"] * 6
     before = rows(own, "SELECT * FROM audit.change ORDER BY event_id")
     homes = [
         starts_of(period, row["started_at"], 2)
         for row in sorted(before, key=lambda r: r["event_id"])
     ]
     run = maintain(own)
-    assert (run["status"], run["partitions_created"], run["rows_moved"]) == ("ok", 6, 6)
+    assert (run["status"], run["partitions_created"], run["rows_moved"]) == ("ok", 3, 6)
     assert "audit.event_default" not in places(own)
-    assert value(own, "SELECT count(*) FROM audit.transaction_default") == 0
     assert rows(own, "SELECT * FROM audit.change ORDER BY event_id") == before
-    for parent in PARENTS:
-        assert {tuple(home) for home in homes} <= set(bounds(own, parent))
+    assert {tuple(home) for home in homes} <= set(bounds(own))
     assert rows(own, OTHER_OWNERS) == []
     assert maintain(own)["partitions_created"] == 0
 
 
 def test_rows_of_the_running_period_come_home_too(own: Connection) -> None:
-    query = "SELECT partition FROM audit.partition WHERE from_time <= now() AND parent = 'event'"
+    query = "SELECT partition FROM audit.partition WHERE from_time <= now() AND to_time > now()"
     [current] = rows(own, query)
     own.execute(sql.SQL("DROP TABLE audit.{}").format(sql.Identifier(current["partition"])))
     attached(own, "id integer PRIMARY KEY")
@@ -157,7 +149,7 @@ def test_a_name_that_is_taken_fails_the_run_and_changes_nothing(own: Connection)
     own.execute("COMMIT")
     home = value(
         own,
-        "SELECT audit._partition_name('event', date_trunc('month', now() - '500 days'::interval))",
+        "SELECT audit._partition_name(date_trunc('month', now() - '500 days'::interval))",
     )
     own.execute(sql.SQL("CREATE TABLE audit.{} ()").format(sql.Identifier(home)))
     partitions = rows(own, "SELECT partition FROM audit.partition ORDER BY 1")
@@ -167,8 +159,7 @@ def test_a_name_that_is_taken_fails_the_run_and_changes_nothing(own: Connection)
     assert "42P07" in run["message"]
     assert not run["partitions_created"]
     assert rows(own, "SELECT partition FROM audit.partition ORDER BY 1") == partitions
-    assert places(own) == ["audit.event_default"]
-    assert value(own, "SELECT count(*) FROM audit.transaction_default") == 1
+    assert places(own) == ["audit.event_default"] * 2
     query = "SELECT * FROM audit.maintenance_run ORDER BY id DESC LIMIT 1"
     assert rows(own, query) == [run]
     own.execute(sql.SQL("DROP TABLE audit.{}").format(sql.Identifier(home)))
@@ -187,10 +178,10 @@ def test_a_locked_default_partition_fails_the_run_after_a_short_wait(
     assert run["status"] == "failed"
     assert "lock" in run["message"]
     assert "5 times" in run["message"]
-    assert len(bounds(own, "transaction")) == 1
+    assert len(bounds(own)) == 1
     other.rollback()
     run = maintain(own)
-    assert (run["status"], run["partitions_created"], run["message"]) == ("ok", 8, None)
+    assert (run["status"], run["partitions_created"], run["message"]) == ("ok", 4, None)
 
 
 def test_an_open_attach_does_not_hold_up_the_run(own: Connection, other: Connection) -> None:
@@ -206,7 +197,7 @@ def test_writers_with_open_transactions_are_not_in_the_way(
     other.execute("INSERT INTO app_data.t VALUES (1)")
     own.execute("SELECT audit.set_partitioning('month', 8)")
     assert maintain(own)["status"] == "ok"
-    assert [len(bounds(own, parent)) for parent in PARENTS] == [9, 9]
+    assert len(bounds(own)) == 9
     other.execute("INSERT INTO app_data.t VALUES (2)")
     other.commit()
     assert value(own, "SELECT count(*) FROM audit.event") == 2
@@ -251,5 +242,5 @@ def test_an_administrator_may_run_it_and_a_reader_not(backend_database: Database
             )
         drop_future(connection)
         with acting_as(connection, "audit_admin"):
-            assert maintain(connection)["partitions_created"] == 8
+            assert maintain(connection)["partitions_created"] == 4
         assert rows(connection, OTHER_OWNERS) == []

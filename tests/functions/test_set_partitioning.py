@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from psycopg import errors
 
-from partitions import PARENTS, bounds, expected_bounds, now
+from partitions import bounds, expected_bounds, now
 from servers import Database, Server
 from trail import Connection, acting_as, attached, refused, rows, value
 
@@ -28,12 +28,11 @@ def test_bounds_are_whole_periods_in_utc(own: Connection, period: str, zone: str
     own.execute("SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'")
     own.execute("SELECT audit.set_partitioning(%s, 6)", (period,))
     own.execute("RESET TimeZone; RESET DateStyle")
-    for parent in PARENTS:
-        assert bounds(own, parent) == expected_bounds(period, now(own), 6)
+    assert bounds(own) == expected_bounds(period, now(own), 6)
     assert rows(own, "SELECT partition_interval, premake FROM audit.setting") == [
         {"partition_interval": period, "premake": 6}
     ]
-    assert value(own, "SELECT count(*) FROM audit.partition WHERE is_default") == 2
+    assert value(own, "SELECT count(*) FROM audit.partition WHERE is_default") == 1
 
 
 def test_both_backends_are_what_they_are_taken_for(
@@ -44,8 +43,8 @@ def test_both_backends_are_what_they_are_taken_for(
     own.execute("SELECT audit.set_partitioning('day', 2)")
     assert value(own, "SELECT partition_backend FROM audit.setting") == backend
     if partman:
-        assert rows(own, "SELECT parent_table FROM partman.part_config ORDER BY 1") == [
-            {"parent_table": f"audit.{parent}"} for parent in PARENTS
+        assert rows(own, "SELECT parent_table FROM partman.part_config") == [
+            {"parent_table": "audit.event"}
         ]
 
 
@@ -53,11 +52,9 @@ def test_premake_can_be_raised_while_events_are_there(own: Connection) -> None:
     attached(own, "id integer PRIMARY KEY")
     own.execute("INSERT INTO app_data.t VALUES (1)")
     own.execute("SELECT audit.set_partitioning('month', 15)")
-    for parent in PARENTS:
-        assert bounds(own, parent) == expected_bounds("month", now(own), 15)
+    assert bounds(own) == expected_bounds("month", now(own), 15)
     own.execute("SELECT audit.set_partitioning('month', 1)")
-    for parent in PARENTS:  # what is there stays
-        assert bounds(own, parent) == expected_bounds("month", now(own), 15)
+    assert bounds(own) == expected_bounds("month", now(own), 15)  # what is there stays
     assert value(own, "SELECT premake FROM audit.setting") == 1
     assert value(own, "SELECT count(*) FROM audit.event") == 1
 
@@ -65,7 +62,7 @@ def test_premake_can_be_raised_while_events_are_there(own: Connection) -> None:
 def test_another_interval_is_refused_once_events_are_there(own: Connection) -> None:
     attached(own, "id integer PRIMARY KEY")
     own.execute("INSERT INTO app_data.t VALUES (1)")
-    before = rows(own, "TABLE audit.setting"), [bounds(own, parent) for parent in PARENTS]
+    before = rows(own, "TABLE audit.setting"), bounds(own)
     refused(
         own,
         errors.ObjectNotInPrerequisiteState,
@@ -73,7 +70,7 @@ def test_another_interval_is_refused_once_events_are_there(own: Connection) -> N
         message="cannot change from month to day",
         hint="right after the installation",
     )
-    after = rows(own, "TABLE audit.setting"), [bounds(own, parent) for parent in PARENTS]
+    after = rows(own, "TABLE audit.setting"), bounds(own)
     assert after == before
 
 
@@ -129,8 +126,7 @@ def test_pg_partman_that_comes_later_takes_over_an_empty_trail(
         assert value(own, "SELECT audit._partman_remedy()") is None
         own.execute("SELECT audit.set_partitioning('month', 4)")
         assert value(own, "SELECT partition_backend FROM audit.setting") == "pg_partman"
-        for parent in PARENTS:
-            assert bounds(own, parent) == expected_bounds("month", now(own), 4)
+        assert bounds(own) == expected_bounds("month", now(own), 4)
 
 
 def test_a_trail_with_events_stays_native_when_pg_partman_comes_later(
@@ -144,8 +140,7 @@ def test_a_trail_with_events_stays_native_when_pg_partman_comes_later(
         root.commit()
         own.execute("SELECT audit.set_partitioning('month', 6)")
         assert value(own, "SELECT partition_backend FROM audit.setting") == "native"
-        for parent in PARENTS:
-            assert bounds(own, parent) == expected_bounds("month", now(own), 6)
+        assert bounds(own) == expected_bounds("month", now(own), 6)
 
 
 def test_an_old_snapshot_cannot_take_the_trail_for_empty(own: Connection) -> None:

@@ -33,6 +33,28 @@ def test_kept_server_runs_until_it_is_stopped() -> None:
     assert not server.folder.exists()
 
 
+def test_paused_server_leaves_its_data_to_others_and_starts_again() -> None:
+    with LocalServer() as server:
+        with server.connect(autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept ()")
+        with server.paused():
+            with pytest.raises(psycopg.OperationalError):
+                server.connect()
+            done = server.run(
+                *(server.bindir / "postgres", "--single", "-D", server.data, "postgres"),
+                stdin="SELECT count(*) FROM kept\n",
+            )
+            assert 'count = "0"' in done.stdout, done.stderr
+        with server.connect() as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes to another user")
+def test_command_runs_as_the_user_of_the_server() -> None:
+    with LocalServer() as server:
+        assert int(server.run("id", "-u").stdout) == server.folder.stat().st_uid != 0
+
+
 def test_tcp_is_an_option() -> None:
     with LocalServer(tcp=True) as server, psycopg.connect(server.url(tcp=True)) as connection:
         client = connection.execute("SELECT host(inet_client_addr())").fetchone()

@@ -104,12 +104,12 @@ def test_two_upgrades_at_once_do_not_break_each_other(
 
 
 def test_function_bodies_reach_the_server_byte_for_byte(database: Database) -> None:
-    source = (ROOT / "sql/triggers/capture_statement.sql").read_text()
+    source = (ROOT / "sql/triggers/capture_update.sql").read_text()
     with database.connect() as connection:
         row = connection.execute(
-            "SELECT prosrc FROM pg_proc WHERE oid = 'audit.capture_statement'::regproc"
+            "SELECT prosrc FROM pg_proc WHERE oid = 'audit.capture_update'::regproc"
         ).fetchone()
-    assert row == (source.split("$capture_statement$")[1],)
+    assert row == (source.split("$capture_update$")[1],)
 
 
 def test_the_owner_of_everything_is_the_owner_role(server: Server, database: Database) -> None:

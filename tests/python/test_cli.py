@@ -90,7 +90,7 @@ def test_maintain_and_set_partitioning(command: Command) -> None:
 
 def test_failed_maintenance_is_a_finding(command: Command, database: Database) -> None:
     with database.connect("postgres") as connection:
-        connection.execute("ALTER TABLE audit.event RENAME TO hidden")
+        connection.execute("ALTER TABLE audit.event_default RENAME TO hidden")
     result = command("maintain")
     assert result.exit_code == 1
     assert result.stdout.startswith("maintenance failed: ")
@@ -119,7 +119,7 @@ def test_upgrade_sql_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["attach", "missing"], 'relation "missing" does not exist'),
-        (["attach", TABLE, "--mode", "x"], "unknown capture mode 'x'\nHINT: Use hybrid"),
+        (["attach", TABLE, "--mode", "x"], "unknown capture mode 'x'\nHINT: Use statement"),
         (["attach", TABLE, "--key", "x"], "has no column"),
         (["attach", "pg_class"], "HINT"),
         (["detach", "missing"], 'relation "missing" does not exist'),

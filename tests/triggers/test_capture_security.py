@@ -8,9 +8,10 @@ from psycopg import errors
 from servers import Database
 from trail import MODES, Connection, attached, event, events, refused, rows, value
 
+CAPTURE = ("capture_row", "capture_insert", "capture_update", "capture_delete", "capture_truncate")
 SHADOWS = """
     CREATE TEMPORARY TABLE event (LIKE app_data.t);
-    CREATE TEMPORARY TABLE transaction (LIKE app_data.t);
+    CREATE TEMPORARY TABLE pg_depend (LIKE app_data.t);
     CREATE TEMPORARY TABLE new_rows (LIKE app_data.t);
     CREATE TEMPORARY TABLE old_rows (LIKE app_data.t);
     CREATE TEMPORARY TABLE pg_trigger (LIKE app_data.t);
@@ -39,9 +40,10 @@ def test_a_role_without_rights_on_the_trail_is_captured(database: Database, mode
             event("update", {"id": 1}, {"n": 1}, {"n": 2}),
             event("delete", {"id": 1}, {"id": 1, "n": 2}),
         ]
-        assert rows(deployer, "SELECT database_user, database_role FROM audit.transaction") == [
-            {"database_user": "app", "database_role": None}
-        ]
+        assert (
+            rows(deployer, "SELECT database_user, database_role FROM audit.change")
+            == [{"database_user": "app", "database_role": None}] * 3
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -54,12 +56,17 @@ def test_shadows_in_the_temporary_schema_divert_nothing(database: Database, mode
         app.execute("INSERT INTO app_data.t VALUES (1, 1)")
         app.execute("UPDATE app_data.t SET n = 2")
         app.execute("DELETE FROM app_data.t")
-        shadows = ("event", "transaction", "new_rows", "old_rows")
+        app.execute("INSERT INTO app_data.t VALUES (1, 1), (2, 2)")
+        app.execute("UPDATE app_data.t SET n = n + 10")
+        app.execute("DELETE FROM app_data.t")
+        shadows = ("event", "pg_depend", "new_rows", "old_rows")
         counts = [value(app, f"SELECT count(*) FROM pg_temp.{name}") for name in shadows]
         assert counts == [0] * len(shadows)
         app.commit()
-        assert [row["action"] for row in events(deployer)] == ["insert", "update", "delete"]
-        assert value(deployer, "SELECT count(*) FROM audit.transaction") == 1
+        one, two = ["insert", "update", "delete"], ["insert"] * 2 + ["update"] * 2 + ["delete"] * 2
+        assert [row["action"] for row in events(deployer)] == one + two
+        found = rows(deployer, "SELECT DISTINCT started_at, database_user FROM audit.change")
+        assert [row["database_user"] for row in found] == ["app"]
 
 
 def test_the_application_may_create_no_object_in_the_schema(database: Database) -> None:
@@ -72,7 +79,7 @@ def test_a_table_of_the_application_gets_no_capture_trigger_from_itself(
 ) -> None:
     with database.connect("app") as app:
         app.execute("CREATE TEMPORARY TABLE mine (id integer)")
-        for function in ("capture_row", "capture_truncate", "capture_statement"):
+        for function in CAPTURE:
             refused(
                 app,
                 errors.InsufficientPrivilege,
@@ -92,17 +99,26 @@ def test_a_table_of_the_application_gets_no_capture_trigger_from_itself(
         ("7", errors.InvalidParameterValue),
     ],
 )
+@pytest.mark.parametrize("mode", MODES)
 def test_a_forged_context_fails_the_statement_and_nothing_else(
-    db: Connection, context: str, error: type[errors.Error]
+    db: Connection, mode: str, context: str, error: type[errors.Error]
 ) -> None:
-    table = attached(db, "id integer PRIMARY KEY")
+    table = attached(db, "id integer PRIMARY KEY", mode)
+    db.execute(f"INSERT INTO {table} VALUES (7)")
     db.commit()
     db.execute("SELECT set_config('audit.context', %s, true)", (context,))
-    refused(db, error, f"INSERT INTO {table} VALUES (1)")
+    for statement in (
+        f"INSERT INTO {table} VALUES (1)",
+        f"INSERT INTO {table} VALUES (1), (2)",
+        f"UPDATE {table} SET id = 8",
+        f"DELETE FROM {table}",
+        f"TRUNCATE {table}",
+    ):
+        refused(db, error, statement)
     db.rollback()
     db.execute(f"INSERT INTO {table} VALUES (2)")
     db.commit()
-    assert [row["row_key"] for row in events(db)] == [{"id": 2}]
+    assert [row["row_key"] for row in events(db)] == [{"id": 7}, {"id": 2}]
 
 
 def test_a_context_of_odd_types_is_recorded_as_text(tx: Connection) -> None:
@@ -110,7 +126,7 @@ def test_a_context_of_odd_types_is_recorded_as_text(tx: Connection) -> None:
     forged = '{"actor": {"a": 1}, "actor_type": 7, "unknown": true, "xid": 1}'
     tx.execute("SELECT set_config('audit.context', %s, true)", (forged,))
     tx.execute(f"INSERT INTO {table} VALUES (1)")
-    assert rows(tx, "SELECT actor, actor_type, actor_label FROM audit.transaction") == [
+    assert rows(tx, "SELECT actor, actor_type, actor_label FROM audit.change") == [
         {"actor": '{"a": 1}', "actor_type": "7", "actor_label": None}
     ]
 
@@ -131,13 +147,26 @@ def test_code_of_the_application_never_runs_with_the_rights_of_the_owner(
         END $$;
         CREATE CAST (app_data.mood AS json) WITH FUNCTION app_data.render(app_data.mood);
     """)
-    table = attached(tx, f"id integer PRIMARY KEY, x {type_}", mode)
+    # the column may be there from the start, or come after the session has written already
+    table = attached(tx, "id integer PRIMARY KEY", mode)
+    tx.execute(f"INSERT INTO {table} VALUES (8), (9); DELETE FROM {table} WHERE id = 8")
+    tx.execute(f"DELETE FROM {table}")
+    tx.execute(f"ALTER TABLE {table} ADD COLUMN x {type_}")
     literal = {"app_data.mood": "good", "app_data.mood[]": "{good}", "app_data.pair": "(good,1)"}
-    notices: set[str] = set()
-    tx.add_notice_handler(lambda notice: notices.add(notice.message_primary or ""))
-    tx.execute(f"INSERT INTO {table} VALUES (1, %s)", (literal[type_],))
-    tx.execute(f"UPDATE {table} SET x = NULL")
-    assert notices == {"rendered by audit_nobody"}
+    notices: list[str] = []
+    tx.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    for statement in (
+        f"INSERT INTO {table} VALUES (1, %(x)s)",
+        f"INSERT INTO {table} VALUES (2, %(x)s), (3, %(x)s), (4, %(x)s), (5, %(x)s)",
+        f"UPDATE {table} SET x = NULL WHERE id = 1",
+        f"UPDATE {table} SET x = NULL WHERE id < 4",
+        f"DELETE FROM {table} WHERE id = 4",
+        f"INSERT INTO {table} VALUES (6, %(x)s)",
+        f"DELETE FROM {table} WHERE id >= 5",
+    ):
+        notices.clear()
+        tx.execute(statement, {"x": literal[type_]})
+        assert set(notices) == {"rendered by audit_nobody"}
 
 
 def test_row_security_of_the_table_hides_nothing_from_the_trail(database: Database) -> None:

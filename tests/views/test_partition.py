@@ -9,23 +9,19 @@ import pytest
 from trail import Connection, acting_as, rows, value
 
 EPOCHS = """
-    SELECT parent, partition, is_default,
+    SELECT partition, is_default,
            extract(epoch FROM from_time)::bigint AS from_time,
            extract(epoch FROM to_time)::bigint AS to_time
-      FROM audit.partition ORDER BY parent, partition
+      FROM audit.partition ORDER BY partition
 """
 
 
-def test_it_lists_both_tables_without_gaps(tx: Connection) -> None:
+def test_it_lists_the_partitions_without_gaps(tx: Connection) -> None:
     found = rows(tx, EPOCHS)
-    for parent in ("event", "transaction"):
-        mine = [row for row in found if row["parent"] == parent]
-        assert [row["partition"] for row in mine if row["is_default"]] == [f"{parent}_default"]
-        bounded = sorted(
-            (row["from_time"], row["to_time"]) for row in mine if not row["is_default"]
-        )
-        assert len(bounded) == 5
-        assert all(end == start for (_, end), (start, _) in pairwise(bounded))
+    assert [row["partition"] for row in found if row["is_default"]] == ["event_default"]
+    bounded = sorted((row["from_time"], row["to_time"]) for row in found if not row["is_default"])
+    assert len(bounded) == 5
+    assert all(end == start for (_, end), (start, _) in pairwise(bounded))
     assert all(
         (row["from_time"], row["to_time"]) == (None, None) for row in found if row["is_default"]
     )
@@ -48,4 +44,4 @@ def test_it_counts_rows_and_bytes(tx: Connection) -> None:
 
 def test_a_reader_may_read_it(root_tx: Connection) -> None:
     with acting_as(root_tx, "audit_reader"):
-        assert value(root_tx, "SELECT count(*) FROM audit.partition") == 12
+        assert value(root_tx, "SELECT count(*) FROM audit.partition") == 6

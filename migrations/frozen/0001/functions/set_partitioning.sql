@@ -41,7 +41,7 @@ BEGIN
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'Call audit.set_partitioning() under READ COMMITTED.';
     END IF;
-    LOCK TABLE audit.transaction, audit.event IN SHARE ROW EXCLUSIVE MODE;
+    LOCK TABLE audit.event IN SHARE ROW EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM audit.event) THEN
         RAISE EXCEPTION 'the partition interval cannot change from % to %: events are recorded '
                 'already', v_setting.partition_interval, p_interval

@@ -1,23 +1,20 @@
 -- The partitions of the trail with their bounds in time and their sizes.
 CREATE OR REPLACE VIEW audit.partition AS
-    SELECT parent.relname::text AS parent,
-           child.relname::text AS partition,
+    SELECT child.relname::text AS partition,
            bounds.from_time,
            bounds.to_time,
            bounds.from_time IS NULL AS is_default,
            GREATEST(child.reltuples, 0)::bigint AS estimated_rows,
            pg_catalog.pg_total_relation_size(child.oid) AS total_bytes
       FROM pg_catalog.pg_inherits AS i
-      JOIN pg_catalog.pg_class AS parent ON parent.oid = i.inhparent
       JOIN pg_catalog.pg_class AS child ON child.oid = i.inhrelid
      CROSS JOIN LATERAL audit._partition_bounds(child.oid) AS bounds
-     WHERE i.inhparent IN ('audit.transaction'::regclass, 'audit.event'::regclass);
+     WHERE i.inhparent = 'audit.event'::regclass;
 
 COMMENT ON VIEW audit.partition IS
-    'Partitions of audit.transaction and audit.event. from_time is included, to_time is not; both '
+    'Partitions of audit.event. from_time is included, to_time is not; both '
     'are NULL for the DEFAULT partition. estimated_rows is as of the last ANALYZE; total_bytes '
     'counts heap, TOAST and indexes.';
-COMMENT ON COLUMN audit.partition.parent IS 'transaction or event.';
 COMMENT ON COLUMN audit.partition.partition IS 'Name of the partition, in schema audit.';
 COMMENT ON COLUMN audit.partition.from_time IS 'Start of its period, included.';
 COMMENT ON COLUMN audit.partition.to_time IS 'End of its period, not included.';

@@ -1,7 +1,7 @@
 -- The identity of one row: its key columns as an object; the whole row where a table has no key.
--- A key column that is not there was renamed or dropped since the table was attached: then the
--- primary key as it is now. Called for each captured row. The body is parsed once, here, so it
--- needs no search_path of its own, and without SET clause and sub-select the planner inlines it.
+-- Called for each captured row, of which most have a key of one column. The body is parsed once,
+-- here, so it needs no search_path of its own, and without SET clause and sub-select the planner
+-- inlines it. It is kept short, since each transaction prepares the inlined text anew.
 -- STABLE, as jsonb_build_object is: a function that claims more than its body is not inlined.
 CREATE OR REPLACE FUNCTION audit._row_key(p_row jsonb, p_key_columns text[], p_table oid)
     RETURNS jsonb
@@ -9,14 +9,9 @@ CREATE OR REPLACE FUNCTION audit._row_key(p_row jsonb, p_key_columns text[], p_t
     STABLE
     PARALLEL SAFE
 RETURN CASE
-    WHEN NOT p_row ?& p_key_columns
-        THEN audit._wide_row_key(p_row, audit._key_columns(p_table))
-    WHEN cardinality(p_key_columns) = 1
+    WHEN cardinality(p_key_columns) = 1 AND p_row ? p_key_columns[1]
         THEN jsonb_build_object(p_key_columns[1], p_row -> p_key_columns[1])
-    WHEN cardinality(p_key_columns) = 2
-        THEN jsonb_build_object(p_key_columns[1], p_row -> p_key_columns[1],
-                                p_key_columns[2], p_row -> p_key_columns[2])
-    ELSE audit._wide_row_key(p_row, p_key_columns)
+    ELSE audit._wide_row_key(p_row, p_key_columns, p_table)
 END;
 
 COMMENT ON FUNCTION audit._row_key(jsonb, text[], oid) IS

@@ -1,8 +1,8 @@
 -- Record one event for one inserted, updated or deleted row.
 -- Fired AFTER each row. Arguments: id of the tracked table, its key columns as text[], columns to
 -- leave out as text[]. SECURITY DEFINER: the writer has no right on the trail. The settings fix
--- how values are rendered, so that a change reads the same whoever made it. UPDATE keeps the
--- columns whose stored form changed, old and new; equality of types would take 1.0 for 1.00.
+-- how values are rendered, so that a change reads the same whoever made it. An update is recorded
+-- by the columns whose stored form changed; one that JSON cannot show is not recorded.
 CREATE OR REPLACE FUNCTION audit.capture_row()
     RETURNS trigger
     LANGUAGE plpgsql
@@ -20,42 +20,57 @@ CREATE OR REPLACE FUNCTION audit.capture_row()
     SET quote_all_identifiers = off
 AS $capture_row$
 DECLARE
+    v_table integer := TG_ARGV[0]::integer;
     v_key_columns text[] := TG_ARGV[1]::text[];
-    v_omitted text[] := TG_ARGV[2]::text[];
-    v_foreign boolean := audit._runs_foreign_code(TG_RELID);
+    -- whether to_jsonb() gives the row as it is, and can't run foreign code: only types that are
+    -- not PostgreSQL's own are dependencies of a table
+    v_plain boolean := TG_ARGV[2] = '{}' AND NOT EXISTS (
+        SELECT FROM pg_depend AS d
+         WHERE d.classid = 'pg_class'::regclass AND d.objid = TG_RELID
+           AND d.refclassid = 'pg_type'::regclass);
     v_old jsonb;
     v_new jsonb;
-    v_key jsonb;
+    v_row jsonb;
     v_same text[];
+    v_context jsonb;
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        v_old := CASE WHEN v_foreign THEN audit._row_to_jsonb(OLD) ELSE to_jsonb(OLD) END
-                 - v_omitted;
+        v_old := CASE WHEN v_plain THEN to_jsonb(OLD)
+                      ELSE audit._row_to_jsonb(OLD) - TG_ARGV[2]::text[] END;
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        v_new := CASE WHEN v_foreign THEN audit._row_to_jsonb(NEW) ELSE to_jsonb(NEW) END
-                 - v_omitted;
+        v_new := CASE WHEN v_plain THEN to_jsonb(NEW)
+                      ELSE audit._row_to_jsonb(NEW) - TG_ARGV[2]::text[] END;
     END IF;
-    v_key := audit._row_key(COALESCE(v_new, v_old), v_key_columns, TG_RELID);
-
+    v_row := COALESCE(v_new, v_old);
     IF TG_OP = 'UPDATE' THEN
-        /* leave out what stayed the same, compared byte for byte */
-        SELECT COALESCE(array_agg(o.key), '{}') INTO v_same
-          FROM jsonb_each(v_old) AS o
-         WHERE ROW(o.value)::record OPERATOR(pg_catalog.*=) ROW(v_new -> o.key)::record;
+        /* leave out what stayed the same, compared byte for byte: equality takes 1.0 for 1.00 */
+        v_same := ARRAY(SELECT o.key FROM jsonb_each(v_old) AS o
+                         WHERE ROW(o.value)::record OPERATOR(pg_catalog.*=)
+                               ROW(v_new -> o.key)::record);
         v_old := v_old - v_same;
         v_new := v_new - v_same;
-        IF v_old = '{}' AND v_new = '{}' THEN
-            RETURN NULL;  -- what changed has no form of its own in JSON
+        IF v_old = '{}' THEN
+            RETURN NULL;
         END IF;
     END IF;
-
+    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
+    IF jsonb_typeof(v_context) <> 'object' THEN
+        PERFORM audit._refuse_context(v_context);
+    END IF;
     INSERT INTO audit.event (
-        started_at, occurred_at, xid, tracked_table_id, action, row_key, old_values, new_values)
+        started_at, occurred_at, xid, tracked_table_id, action,
+        row_key, old_values, new_values,
+        actor, actor_type, actor_label, metadata,
+        backend_pid, client_port, client_addr,
+        database_user, database_role, application_name)
     VALUES (
-        now(), clock_timestamp(), txid_current(), TG_ARGV[0]::integer,
-        lower(TG_OP COLLATE "C"), v_key, v_old, v_new);
-    PERFORM audit._record_transaction();
+        now(), clock_timestamp(), txid_current(), v_table, lower(TG_OP COLLATE "C"),
+        audit._row_key(v_row, v_key_columns, TG_RELID), v_old, v_new,
+        v_context ->> 'actor', v_context ->> 'actor_type', v_context ->> 'actor_label',
+        v_context -> 'metadata', pg_backend_pid(), inet_client_port(), inet_client_addr(),
+        session_user, NULLIF(current_setting('role'), 'none'),
+        NULLIF(current_setting('application_name'), ''));
     RETURN NULL;
 END;
 $capture_row$;

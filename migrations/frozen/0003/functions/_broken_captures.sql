@@ -1,5 +1,6 @@
 -- How many attached tables are not captured as they should be: a trigger missing, disabled or
--- altered, a key column renamed or dropped, the table gone or made a partition of another.
+-- altered, a key column renamed or dropped, the table gone, made a partition of another, or captured
+-- by statement although it inherits by now.
 CREATE OR REPLACE FUNCTION audit._broken_captures()
     RETURNS bigint
     LANGUAGE sql
@@ -14,6 +15,8 @@ AS $_broken_captures$
       LEFT JOIN pg_class AS c ON c.oid = t.tgrelid
      WHERE k.detached_at IS NULL
        AND (c.oid IS NULL OR c.relispartition
+            OR (k.mode = 'statement' AND EXISTS (
+                SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhparent, i.inhrelid)))
             OR EXISTS (SELECT FROM audit._missing_triggers(c.oid, k.mode, k.id, k.key_columns))
             OR EXISTS (SELECT FROM unnest(k.key_columns) AS name
                         WHERE NOT EXISTS (SELECT FROM pg_attribute AS a

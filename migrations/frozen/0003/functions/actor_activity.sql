@@ -1,5 +1,6 @@
 -- What one actor changed: newest transaction first, in pages. The order starts with the start of
 -- the transaction, so that a page is read from the index of actors and stops when it is full.
+-- Planned anew for each call: a plan for any period would read and lock every partition.
 CREATE OR REPLACE FUNCTION audit.actor_activity(
     p_actor text,
     p_from timestamptz DEFAULT NULL,
@@ -10,6 +11,7 @@ CREATE OR REPLACE FUNCTION audit.actor_activity(
     LANGUAGE plpgsql
     STABLE
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_custom_plan
 AS $actor_activity$
 DECLARE
     v_from timestamptz := audit._page_start(p_from, p_limit);

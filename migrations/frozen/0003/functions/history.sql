@@ -1,4 +1,6 @@
 -- Who changed this row, or this table, when, from what to what, and why: newest first, in pages.
+-- The changes of a table are planned for each call, since a plan for any period reads every
+-- partition; those of a row take so few pages that planning would cost more than reading.
 CREATE OR REPLACE FUNCTION audit.history(
     p_table regclass,
     p_key jsonb DEFAULT NULL,
@@ -10,6 +12,7 @@ CREATE OR REPLACE FUNCTION audit.history(
     LANGUAGE plpgsql
     STABLE
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = auto
 AS $history$
 DECLARE
     v_table audit.tracked_table;
@@ -28,6 +31,7 @@ BEGIN
     SELECT * INTO v_before FROM audit._cursor_parts(p_before);
 
     IF p_key IS NULL THEN
+        PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
         RETURN QUERY
         SELECT c.* FROM audit.change AS c
          WHERE c.tracked_table_id = v_table.id
@@ -40,7 +44,8 @@ BEGIN
         RETURN QUERY
         SELECT c.* FROM audit.change AS c
          WHERE c.tracked_table_id = v_table.id
-           AND jsonb_hash_extended(c.row_key, 0) = jsonb_hash_extended(v_key, 0)
+           AND jsonb_hash_extended(c.row_key, c.tracked_table_id)
+               = jsonb_hash_extended(v_key, v_table.id)
            AND c.row_key = v_key
            AND c.started_at >= v_from AND c.started_at < v_to
            AND (c.occurred_at, c.event_id) < (v_before.occurred_at, v_before.event_id)

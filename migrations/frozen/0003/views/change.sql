@@ -1,28 +1,28 @@
--- Each event as people read it: names instead of ids, with the transaction's actor and context.
+-- Each event as people read it: names instead of ids, and the context of its statement.
 CREATE OR REPLACE VIEW audit.change AS
     SELECT audit.transaction_id(e.started_at, e.xid) AS transaction_id,
            e.id AS event_id,
            e.occurred_at,
-           t.actor,
-           t.actor_type,
-           t.actor_label,
+           e.actor,
+           COALESCE(e.actor_type, c.actor_type) AS actor_type,
+           COALESCE(e.actor_label, c.actor_label) AS actor_label,
            e.action,
            k.schema_name AS table_schema,
            k.table_name,
            e.row_key,
            e.old_values,
            e.new_values,
-           t.metadata,
-           t.database_user,
-           t.database_role,
-           t.client_addr,
-           t.application_name,
+           COALESCE(e.metadata, c.metadata) AS metadata,
+           COALESCE(e.database_user, c.database_user) AS database_user,
+           COALESCE(e.database_role, c.database_role) AS database_role,
+           COALESCE(e.client_addr, c.client_addr) AS client_addr,
+           COALESCE(e.application_name, c.application_name) AS application_name,
            e.started_at,
            e.xid,
            e.tracked_table_id,
            audit._cursor(e.started_at, e.occurred_at, e.id) AS cursor
       FROM audit.event AS e
-      LEFT JOIN audit.transaction AS t ON t.started_at = e.started_at AND t.xid = e.xid
+      LEFT JOIN audit.event AS c ON c.started_at = e.started_at AND c.id = e.context_id
       LEFT JOIN audit.tracked_table AS k ON k.id = e.tracked_table_id;
 
 COMMENT ON VIEW audit.change IS
