@@ -12,7 +12,7 @@ PGSPOT := --summary-only --ignore PS002 --ignore PS015 \
   --append <(echo 'SET search_path TO pg_catalog, pg_temp;')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv servers test test-quick lint format docs requirements dist clean
+.PHONY: help demo venv servers test test-quick bench lint format docs requirements dist clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,6 +33,9 @@ test: venv servers ## Run all tests on all servers (ARGS="-k name")
 test-quick: venv ## Run the fast tests on one server: the newest there is, else the embedded one
 	.venv/bin/pytest --quick $(ARGS)
 
+bench: .venv-bench/done servers ## Measure and write docs/performance.md (ARGS="capture tpcb", "--help")
+	.venv-bench/bin/python -m benchmarks $(ARGS)
+
 lint: venv ## Check form, types and the safety of the SQL
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -47,7 +50,7 @@ docs: venv ## Write docs/sql-reference.md from the comments in the database
 	.venv/bin/python docs/sql_reference.py
 
 requirements: venv ## Pin the newest versions in requirements/*.txt
-	cd requirements && for name in demo dev; do \
+	cd requirements && for name in demo dev bench; do \
 	  ../.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --custom-compile-command "make requirements" \
 	    --output-file $$name.txt $$name.in || exit; done
@@ -56,14 +59,17 @@ dist: venv ## Build the sdist and the wheel in dist/
 	.venv/bin/python -m build --no-isolation
 
 clean: ## Remove what the targets made in the checkout; the servers stay in their cache
-	rm -rf .venv .venv-demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find audit_schema migrations tests -name __pycache__ -prune -exec rm -r {} +
+	rm -rf .venv .venv-demo .venv-bench dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find audit_schema benchmarks migrations tests -name __pycache__ -prune -exec rm -r {} +
 
 .venv/done: requirements/dev.txt pyproject.toml
 	$(call install,.venv,dev)
 
 .venv-demo/done: requirements/demo.txt pyproject.toml
 	$(call install,.venv-demo,demo)
+
+.venv-bench/done: requirements/bench.txt pyproject.toml
+	$(call install,.venv-bench,bench)
 
 # $(1) folder of the environment, $(2) name of the requirements
 define install

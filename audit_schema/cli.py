@@ -117,7 +117,7 @@ def downgrade(
 @app.command()
 def attach(
     tables: Tables,
-    mode: Annotated[str, typer.Option(help="hybrid, statement or row.")] = "hybrid",
+    mode: Annotated[str, typer.Option(help="statement or row.")] = "statement",
     key: Annotated[
         list[str] | None, typer.Option(help="Key column, repeatable; default: the primary key.")
     ] = None,
@@ -283,6 +283,34 @@ def demo(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves through the clean-up, too
     if not bank.run(url, seconds=seconds, clients=clients, keep=keep, as_json=as_json):
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of a bulk statement.")] = 40_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that count.")] = 3,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE.sql",
+            help="Another way to audit: plain SQL that finds the table public.account.",
+        ),
+    ] = None,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Measure what capture costs: CPU, WAL and bytes of each change, against a bare table.
+
+    On a server of its own that vanishes afterwards, or in new databases of the one given.
+
+    Example: audit-schema bench --rounds 5 --peer mine=my_triggers.sql
+    """
+    import signal
+
+    from audit_schema.bench import command
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves through the clean-up, too
+    command.run(url, rows=rows, rounds=rounds, peers=peer or (), as_json=as_json)
 
 
 def _message(error: Exception) -> str | None:

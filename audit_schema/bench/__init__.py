@@ -1,0 +1,1 @@
+"""What capture costs: CPU, WAL and bytes of each change, measured against tables without it."""
