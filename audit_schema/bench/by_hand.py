@@ -80,7 +80,9 @@ class ByHand:
             old=_pairs(columns, "o", "old_"),
             new=_pairs(columns, "n"),
         )
-        return _record("update", written, sql.SQL("(w.row).old_values"), sql.SQL("(w.row).new_values"))
+        return _record(
+            "update", written, sql.SQL("(w.row).old_values"), sql.SQL("(w.row).new_values")
+        )
 
     def _insert(self, statement: Fragment) -> sql.Composed:
         written = WRITTEN.format(change=statement)
