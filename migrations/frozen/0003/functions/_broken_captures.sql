@@ -1,6 +1,6 @@
 -- How many attached tables are not captured as they should be: a trigger missing, disabled or
--- altered, a key column renamed or dropped, the table gone, made a partition of another, or captured
--- by statement although it inherits by now.
+-- altered, a key column renamed or dropped, the table gone, made a partition of another, or one
+-- that inherits by now and yet is captured by statement.
 CREATE OR REPLACE FUNCTION audit._broken_captures()
     RETURNS bigint
     LANGUAGE sql
