@@ -57,6 +57,10 @@ that other processes do later (checkpointer, WAL writer, autovacuum) is not in i
 says so. WAL is the distance of `pg_current_wal_insert_lsn()`. Bytes on disk are the growth of all
 tables, TOAST tables and indexes that are not the workload's own.
 
+JIT is off: with it, a plan that some peers make for a bulk statement compiles code again in each
+later one-row statement of the session, which takes tens of milliseconds. Capture of ours turns it
+off for itself.
+
 Every variant that can carry a context carries the same: an actor and about 110 bytes of metadata.
 Peers are set up as their own documentation says, with their default tables and indexes. They do
 not all record the same; what one leaves out is said beside its figures.

@@ -36,6 +36,7 @@ PINNED: Final[Mapping[str, object]] = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
     "autovacuum": "off",
+    "jit": "off",
 }
 SMOKE: Final[Mapping[str, object]] = {
     "shared_buffers": "128MB",

@@ -35,6 +35,7 @@ SETTINGS: Final[Mapping[str, object]] = {
 AT_ONCE: Final = 2
 MARK: Final = "SELECT pg_conf_load_time()"
 """Callgrind writes down its counter and sets it to zero when the server runs this."""
+BULK: Final = (100, 300)
 WHOLE: Final = "one-row UPDATE"
 ROWS: Final = 3_000
 CONVERSION: Final = "to_jsonb() of the old and the new row"
@@ -52,7 +53,9 @@ message is not either.
 STATEMENTS: Final = """
 Thousands of instructions of the bare statement; of the others, what they add to it and, in
 parentheses, all of it as a multiple of the bare statement. One-row statements run in a loop of one
-transaction, or each in a transaction of its own; a bulk statement is counted for each of its rows.
+transaction, or each in a transaction of its own. A bulk statement is counted for each row, by the
+difference between one of {} rows and one of {}; where its cost grows with the square of the rows,
+larger statements cost more a row than is shown here.
 """
 PIECES: Final = """
 The pieces of a captured one-row UPDATE: each measured on its own, with the smallest statement that
@@ -61,16 +64,15 @@ that audit_schema adds to the whole statement: declarations, branches, and whate
 less in company; it can be negative.
 """
 LIMITS: Final = """
-What the capture can't avoid, as PostgreSQL is today: {conversion} of the whole are the two calls of
-`to_jsonb()`, which looks the type of every column up again for each row, for it keeps nothing from
-one call to the next. {diff} are the comparison and taking out what stayed the same: there is no
-difference of two jsonb in C (hstore has one for its own type). {statement} is the smallest INSERT
-that PL/pgSQL can run, most of which is building and tearing down the executor's state, as each SQL
-statement does anew, and the query for the first row pays as well. A transaction of its own adds
-{alone} thousand instructions to what capture of an UPDATE takes in a loop: among them is that
-PL/pgSQL prepares its simple expressions again in each transaction. A cache of column types for
-`to_jsonb()`, a difference of two jsonb and an executor state that is kept between calls, all of
-them in PostgreSQL, would make these smaller.
+What would have to change in PostgreSQL for less: `to_jsonb()` looks the type of every column up
+again for each row, for it keeps nothing from one call to the next; its two calls are {conversion}
+of what capture adds. There is no difference of two jsonb in C (hstore has one for its own type);
+comparing in SQL and taking out what stayed the same are {diff}. Each SQL statement of PL/pgSQL
+builds the state of its executor anew: even the smallest INSERT is {statement}, and fetching the
+first row and the comparison are such statements as well. PL/pgSQL also prepares its simple
+expressions again in each transaction: to an UPDATE that is a transaction of its own, capture adds
+{alone} thousand instructions more than to one in a loop, and this is a part of them, which these
+counts don't tell from the rest.
 """
 
 
@@ -203,9 +205,9 @@ def _statements(smoke: bool) -> list[Case]:
         Case("one-row DELETE", small, large, _looped(shape.delete(one(KEY)))),
         Case(f"{WHOLE} transaction", small, large, _each(few)),
         Case("one-row INSERT transaction", small, large, _each(lambda _: shape.insert(1))),
-        Case("bulk INSERT", 100, 600, _inserted),
-        Case("bulk UPDATE", 100, 600, _ranged(few)),
-        Case("bulk DELETE", 100, 600, _ranged(shape.delete)),
+        Case("bulk INSERT", *BULK, _inserted),
+        Case("bulk UPDATE", *BULK, _ranged(few)),
+        Case("bulk DELETE", *BULK, _ranged(shape.delete)),
     ]
     return cases[:3] if smoke else cases
 
@@ -464,7 +466,7 @@ def _stepped(step: Fragment) -> Make:
 def render(result: dict[str, Any], page: Page) -> None:
     """Whole statements, the pieces of one, and what would have to change for less."""
     page.add(METHOD)
-    page.add(STATEMENTS)
+    page.add(STATEMENTS.format(*BULK))
     statements, titles = result["statements"], result["titles"]
     bare = statements[BARE.name]
     page.table(
