@@ -33,7 +33,7 @@ The table has ten columns, a row is about 250 bytes as JSON, and holds {rows:,} 
 statement and COPY bring or change {bulk:,} rows. One-row statements run {single:,} times in a loop
 of PL/pgSQL, ten-row statements {ten:,} times: one session, one transaction for each loop, no client
 between the statements. An UPDATE changes three columns. By hand means that the statement itself
-writes the same event and transaction rows (data-modifying CTE), without any trigger.
+writes the same events (data-modifying CTE), without any trigger.
 """
 LOGICAL: Final = """
 Logical decoding records nothing in the database: a reader takes the changes from the WAL. It has a

@@ -44,8 +44,9 @@ MINUS: Final = "taking out what stayed the same"
 SMALLEST: Final = "smallest INSERT into a plain table"
 METHOD: Final = """
 Instructions that the server runs in user space, counted by `valgrind --tool=callgrind`; unlike
-time, they are the same on a busy machine, so one run is enough. PostgreSQL runs in single-user
-mode, on a copy of each database. After a warm-up, a statement is repeated N times and then M times;
+time, they don't depend on what else the machine does, so this part counts once, without rounds.
+Two runs can still differ a little. PostgreSQL runs in single-user mode, on a copy of each database.
+After a warm-up, a statement is repeated N times and then M times;
 the difference of the two counts, divided by M - N, is what one repetition takes. The work of the
 kernel (writing and syncing WAL, the network) is not in it, nor are cache misses; the client's
 message is not either.

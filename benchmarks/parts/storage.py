@@ -25,7 +25,6 @@ from benchmarks.report import Page, signed
 TITLE: Final = "Where the bytes go"
 
 TRANSACTIONS: Final = "one-row UPDATE transactions"
-# The primary keys stay: without that of the transactions, capture would do something else.
 INDEXES: Final = """
     SELECT i.indexrelid::regclass::text
       FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
@@ -33,8 +32,8 @@ INDEXES: Final = """
      ORDER BY 1"""
 METHOD: Final = """
 Growth of each table and index of the trail an event, over {rounds} rounds of {bulk:,} rows in bulk
-and of {count:,} transactions that update one row each, so that there an event comes with a
-transaction row of its own (with an actor and about 110 bytes of metadata).
+and of {count:,} transactions that update one row each, so that there each event carries a context
+of its own (an actor and about 110 bytes of metadata).
 """
 INDEX_METHOD: Final = """
 The same writes on trails that lack an index: what it costs is the difference to the trail with all

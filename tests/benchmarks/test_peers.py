@@ -101,6 +101,7 @@ def test_peer_records(server: Server, name: str) -> None:
 def test_orm_variant_records(server: Server, variant: OrmVariant) -> None:
     if not all(installed(package) for package in variant.packages if package in MODULES):
         pytest.skip(f"{variant.name} is not installed here: make .venv-bench/done")
+    server.template("native")  # first: there a migration by `deployer` makes the roles
     with server.clone("blank") as database:
         url = database.url("postgres", driver="psycopg")
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:

@@ -42,6 +42,7 @@ COPY_OF_ROWS = """
 @pytest.fixture
 def stage(server: Server) -> Iterator[Stage[Shape]]:
     """Small databases of a bare table, one captured, and one written by hand."""
+    server.template("native")  # first: there a migration by `deployer` makes the roles
     url = sqlalchemy_url(server.url())
     with staged(url, ACCOUNT, SIZE.rows, [BARE, OURS, BY_HAND], QUIET) as stage:
         yield stage
@@ -66,6 +67,7 @@ def test_bench_on_a_server_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 @pytest.mark.slow
 def test_bench_on_a_given_server_leaves_nothing(server: Server) -> None:
+    server.template("native")  # first: there a migration by `deployer` makes the roles
     before = server.admin.execute(STATE).fetchone()
     result = CliRunner().invoke(app, [*ARGUMENTS, "--url", server.url(tcp=True)])
     assert result.exit_code == 0, result.stderr
