@@ -78,7 +78,7 @@ def test_data_in_memory_are_refused() -> None:
 
 def check_capture(result: dict[str, Any]) -> None:
     stored = result["stored"]
-    for name in ("audit_schema", "audit_schema-row", "audit_schema-statement", "by-hand"):
+    for name in ("audit_schema", "audit_schema-row", "by-hand"):
         for action, figures in stored[name].items():
             assert figures["cpu_us"]["ratio"] > 1, (name, action)
             assert figures["wal_bytes"]["added"] > 100, (name, action)

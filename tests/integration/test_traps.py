@@ -119,7 +119,8 @@ def test_inserts_alone_bring_autovacuum(server: Server) -> None:
     ):
         table = attached(db, "id integer PRIMARY KEY")
         db.execute(f"INSERT INTO {table} SELECT generate_series(1, 5000)")
-        deadline = time.monotonic() + 60
+        db.execute("SELECT pg_stat_force_next_flush()")
+        deadline = time.monotonic() + 120
         visible = """
                 SELECT sum(c.relallvisible) > 0 FROM audit.partition AS p
                   JOIN pg_class AS c ON c.oid = format('audit.%I', p.partition)::regclass"""
