@@ -1,6 +1,5 @@
 -- Who changed this row, or this table, when, from what to what, and why: newest first, in pages.
--- The changes of a table are planned for each call, since a plan for any period reads every
--- partition; those of a row take so few pages that planning would cost more than reading.
+-- Planned anew for each call: a plan for any period would read every partition.
 CREATE OR REPLACE FUNCTION audit.history(
     p_table regclass,
     p_key jsonb DEFAULT NULL,
@@ -12,7 +11,7 @@ CREATE OR REPLACE FUNCTION audit.history(
     LANGUAGE plpgsql
     STABLE
     SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = auto
+    SET plan_cache_mode = force_custom_plan
 AS $history$
 DECLARE
     v_table audit.tracked_table;
@@ -31,7 +30,6 @@ BEGIN
     SELECT * INTO v_before FROM audit._cursor_parts(p_before);
 
     IF p_key IS NULL THEN
-        PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
         RETURN QUERY
         SELECT c.* FROM audit.change AS c
          WHERE c.tracked_table_id = v_table.id

@@ -107,6 +107,8 @@ def test_many_clients_write_at_once(database: Database) -> None:
 @pytest.mark.slow
 def test_inserts_alone_bring_autovacuum(server: Server) -> None:
     """A partition that nobody writes any more is all visible, so counts need only its index."""
+    if server.major < 16:
+        pytest.skip("the autovacuum of PostgreSQL 15 can take longer than a test may")
     quick = {
         "autovacuum_naptime": "1s",
         "autovacuum_vacuum_insert_threshold": 1000,
