@@ -107,8 +107,6 @@ def test_many_clients_write_at_once(database: Database) -> None:
 @pytest.mark.slow
 def test_inserts_alone_bring_autovacuum(server: Server) -> None:
     """A partition that nobody writes any more is all visible, so counts need only its index."""
-    if server.major < 16:
-        pytest.skip("the autovacuum of PostgreSQL 15 can take longer than a test may")
     quick = {
         "autovacuum_naptime": "1s",
         "autovacuum_vacuum_insert_threshold": 1000,
@@ -120,15 +118,18 @@ def test_inserts_alone_bring_autovacuum(server: Server) -> None:
         database.connect(autocommit=True) as db,
     ):
         table = attached(db, "id integer PRIMARY KEY")
-        db.execute(f"INSERT INTO {table} SELECT generate_series(1, 5000)")
-        db.execute("SELECT pg_stat_force_next_flush()")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 60
         visible = """
                 SELECT sum(c.relallvisible) > 0 FROM audit.partition AS p
                   JOIN pg_class AS c ON c.oid = format('audit.%I', p.partition)::regclass"""
+        # more rows each time: a run that starts before all can see the last ones is not repeated
         while not value(db, visible):
             assert time.monotonic() < deadline, "autovacuum did not come"
-            time.sleep(0.2)
+            db.execute(
+                f"INSERT INTO {table} SELECT count(*) + generate_series(1, 2000) FROM {table}"
+            )
+            db.execute("SELECT pg_stat_force_next_flush()")
+            time.sleep(0.5)
         plan = db.execute(
             """EXPLAIN (COSTS OFF) SELECT action, count(*) FROM audit.event
                     WHERE tracked_table_id = 1 AND occurred_at > now() - interval '1 hour'
