@@ -37,6 +37,8 @@ PARTS: Final = (
     "queries",
     "sustained",
 )
+IN_ROUNDS: Final = {"capture", "transactions", "tpcb", "shapes", "storage", "orm"}
+"""The parts that take so many rounds as they are told."""
 ROUNDS: Final = 3
 
 INTRODUCTION: Final = """
@@ -150,9 +152,10 @@ def _provenance(document: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     warning = "A smoke run: these figures say nothing. " if document["smoke"] else ""
     other = document["machine"] != first["machine"]
     where = f" on another machine ({', '.join(document['machine'].values())})" if other else ""
+    rounds = f"{document['rounds']} rounds, " if document["part"] in IN_ROUNDS else ""
     return (
         f"{warning}Measured on {document['measured_at'][:10]}{where} with PostgreSQL "
-        f"{document['server']['version']}, {document['rounds']} rounds, in "
+        f"{document['server']['version']}, {rounds}in "
         f"{document['minutes']} minutes: `make bench ARGS={document['part']}`."
     )
 

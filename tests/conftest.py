@@ -92,6 +92,13 @@ def db(database: Database) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
+@pytest.fixture
+def root_db(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """The superuser's connection to a migrated database of its own."""
+    with database.connect("postgres") as connection:
+        yield connection
+
+
 @pytest.fixture(scope="session")
 def shared_database(server: Server) -> Iterator[Database]:
     """One migrated database for all tests that commit nothing."""

@@ -90,8 +90,11 @@ def acting_as(connection: Connection, role: str) -> Iterator[None]:
         connection.execute("RESET ROLE")
 
 
-def fill(connection: Connection) -> None:
-    """Make 20,000 events of as many transactions and rows: plans for an empty trail are chance."""
+def fill(connection: Connection) -> str:
+    """Make 20,000 events of as many transactions and rows: plans for an empty trail are chance.
+
+    Returns: the name of the partition that they are in.
+    """
     with acting_as(connection, "audit_owner"):
         connection.execute("""
             INSERT INTO audit.event (
@@ -101,11 +104,40 @@ def fill(connection: Connection) -> None:
               FROM generate_series(1, 20000) AS i;
             ANALYZE audit.event;
         """)
+    filled = value(connection, "SELECT tableoid::regclass::text FROM audit.event LIMIT 1")
+    return str(filled).removeprefix("audit.")
 
 
 def plan(connection: Connection, query: str) -> str:
     """What EXPLAIN says of a query."""
     return "\n".join(line for (line,) in connection.execute(f"EXPLAIN (COSTS OFF) {query}"))
+
+
+def plans_within(superuser: Connection, query: str, parameters: Parameters = None) -> str:
+    """The plans of the statements that the functions of a query run, by auto_explain."""
+    found: list[str] = []
+    superuser.execute("LOAD 'auto_explain'")
+    for name, setting in (
+        ("auto_explain.log_min_duration", "0"),
+        ("auto_explain.log_nested_statements", "on"),
+        ("client_min_messages", "log"),
+    ):
+        superuser.execute("SELECT set_config(%s, %s, false)", (name, setting))
+    superuser.add_notice_handler(lambda notice: found.append(notice.message_primary or ""))
+    superuser.execute(query, parameters)
+    superuser.execute("SET client_min_messages = warning")
+    return "\n".join(found)
+
+
+def locked_partitions(connection: Connection) -> set[str]:
+    """The partitions of the trail that the transaction has locked."""
+    query = """
+        SELECT relation::regclass::text AS name FROM pg_locks
+         WHERE pid = pg_backend_pid() AND locktype = 'relation'
+           AND relation IN (SELECT inhrelid FROM pg_inherits
+                             WHERE inhparent = 'audit.event'::regclass)
+    """
+    return {row["name"].removeprefix("audit.") for row in rows(connection, query)}
 
 
 def indexes(connection: Connection, parent: str) -> set[str]:

@@ -16,6 +16,7 @@ SQL: tuple[str, ...] = (
     "functions/_cast_key.sql",
     "views/change.sql",
     "views/column_change.sql",
+    "functions/_as_change.sql",
     "functions/history.sql",
     "functions/transaction_changes.sql",
     "functions/actor_activity.sql",
@@ -25,6 +26,7 @@ SQL: tuple[str, ...] = (
 
 DROP = """
 DROP FUNCTION audit.history, audit.transaction_changes, audit.actor_activity, audit.status;
+DROP FUNCTION audit._as_change;
 DROP VIEW audit.column_change, audit.change;
 DROP FUNCTION
     audit.transaction_id, audit._transaction_key, audit._cursor, audit._cursor_parts,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from servers import Database, Server
-from trail import Connection, Row, attached, fill, indexes, plan, refused, rows, uses
+from trail import Connection, Row, attached, fill, indexes, plans_within, refused, rows, uses
 
 
 @pytest.fixture(scope="module")
@@ -99,16 +99,9 @@ def test_bad_pages_are_refused(reader: Connection) -> None:
         )
 
 
-def test_the_changes_of_an_actor_are_read_from_their_index(db: Connection) -> None:
-    fill(db)
-    db.execute("SET LOCAL enable_seqscan = off")
-    found = plan(
-        db,
-        """
-        SELECT c.* FROM audit.change AS c
-         WHERE c.actor = 'actor 7' AND c.started_at >= now() - interval '1 day'
-           AND c.started_at < 'infinity'
-         ORDER BY c.started_at DESC, c.occurred_at DESC, c.event_id DESC LIMIT 10
-        """,
-    )
-    assert uses(found, indexes(db, "event_actor_idx"))
+def test_a_page_is_read_from_its_index_and_stops_when_full(root_db: Connection) -> None:
+    filled = fill(root_db)
+    found = plans_within(root_db, "SELECT * FROM audit.actor_activity('actor 7', p_limit => 10)")
+    assert uses(found, indexes(root_db, "event_actor_idx")), found
+    assert uses(found, indexes(root_db, "event_pkey")), found
+    assert f"Seq Scan on {filled}" not in found

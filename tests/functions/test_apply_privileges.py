@@ -18,7 +18,15 @@ WRITE_FUNCTIONS = {
     "schedule_jobs",
     "unschedule_jobs",
 }
-READABLE = {"change", "column_change", "partition", "tracked_table", "maintenance_run", "setting"}
+READABLE = {
+    "change",
+    "column_change",
+    "event",
+    "partition",
+    "tracked_table",
+    "maintenance_run",
+    "setting",
+}
 EXECUTE = {
     "app": PUBLIC,
     "audit_reader": PUBLIC | READ_FUNCTIONS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +20,8 @@ from trail import (
     attached,
     fill,
     indexes,
-    plan,
+    locked_partitions,
+    plans_within,
     refused,
     rows,
     uses,
@@ -363,27 +364,32 @@ def test_the_order_is_that_of_the_changes_not_of_the_transactions(database: Data
         assert all_pages(early, iter([1] * 9), 1) == found
 
 
-def test_the_changes_of_a_row_are_read_from_their_index(db: Connection) -> None:
-    fill(db)
-    db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
-    key = "jsonb_hash_extended('{\"id\": 1}'::jsonb, 1)"
-    found = plan(
-        db,
-        f"""
-        SELECT c.* FROM audit.change AS c
-         WHERE c.tracked_table_id = 1
-           AND jsonb_hash_extended(c.row_key, c.tracked_table_id) = {key}
-           AND c.row_key = '{{"id": 1}}'
-           AND c.started_at >= now() - interval '1 day' AND c.started_at < 'infinity'
-         ORDER BY c.occurred_at DESC, c.event_id DESC LIMIT 10
-        """,
+def test_pages_are_read_from_their_index(root_db: Connection) -> None:
+    """First the page and then the contexts of its events, each by an index."""
+    attached(root_db, "id integer PRIMARY KEY")
+    filled = fill(root_db)
+    for arguments, index in (("'1'", "event_row_idx"), ("NULL", "event_table_idx")):
+        call = f"SELECT * FROM audit.history('app_data.t', {arguments}, p_limit => 10)"
+        found = plans_within(root_db, call)
+        assert uses(found, indexes(root_db, index)), found
+        assert uses(found, indexes(root_db, "event_pkey")), found
+        assert f"Seq Scan on {filled}" not in found
+
+
+def test_only_the_partitions_of_the_window_are_touched(root_db: Connection) -> None:
+    attached(root_db, "id integer PRIMARY KEY")
+    root_db.commit()
+    [this_month] = rows(
+        root_db,
+        "SELECT partition FROM audit.partition WHERE now() >= from_time AND now() < to_time",
     )
-    assert uses(found, indexes(db, "event_row_idx"))
-    assert "Seq Scan on event" not in found
-    assert "->  Sort" not in found
+    for key in (None, 1):
+        page(root_db, key, from_=datetime.now(UTC), to=datetime.now(UTC))
+        assert locked_partitions(root_db) <= {this_month["partition"], "event_default"}
+        root_db.rollback()
 
 
-def test_a_reader_reads_by_the_functions_and_not_the_tables(root_tx: Connection) -> None:
+def test_a_reader_reads_by_the_functions_and_not_the_partitions(root_tx: Connection) -> None:
     attached(root_tx, "id integer PRIMARY KEY")
     root_tx.execute("INSERT INTO app_data.t VALUES (1)")
     root_tx.execute("GRANT USAGE ON SCHEMA app_data TO audit_reader")
@@ -396,5 +402,5 @@ def test_a_reader_reads_by_the_functions_and_not_the_tables(root_tx: Connection)
             "SELECT * FROM audit.transaction_changes(%s)",
             (found["transaction_id"],),
         ) == [found]
-        for name in ("event", "event_default"):
-            refused(root_tx, errors.InsufficientPrivilege, f"TABLE audit.{name}", message=name)
+        assert value(root_tx, "SELECT count(*) FROM audit.event") == 1
+        refused(root_tx, errors.InsufficientPrivilege, "TABLE audit.event_default", message="event")

@@ -10,10 +10,10 @@ DECLARE
     c_everyone CONSTANT text[] := ARRAY['set_context'];
     c_reader CONSTANT text[] := ARRAY[
         'history', 'transaction_changes', 'actor_activity', 'status', 'transaction_id',
-        '_argument_id', '_cast_key', '_cursor', '_cursor_parts', '_from_microseconds', '_key_type',
-        '_microseconds', '_page_start', '_partition_bounds', '_tracked_table_id',
-        '_transaction_key', 'change', 'column_change', 'partition', 'tracked_table',
-        'maintenance_run', 'setting'];
+        '_argument_id', '_as_change', '_cast_key', '_cursor', '_cursor_parts',
+        '_from_microseconds', '_key_type', '_microseconds', '_page_start', '_partition_bounds',
+        '_tracked_table_id', '_transaction_key', 'change', 'column_change', 'event', 'partition',
+        'tracked_table', 'maintenance_run', 'setting'];
     -- who may attach may also make triggers by hand, and so events: the role is for trusted people
     c_admin CONSTANT text[] := ARRAY[
         'attach', 'detach', '_check_attachable', '_check_key', '_check_mode', '_is_unique_key',

@@ -20,13 +20,17 @@ DECLARE
 BEGIN
     SELECT * INTO v_before FROM audit._cursor_parts(p_before);
     RETURN QUERY
-    SELECT c.* FROM audit.change AS c
-     WHERE c.actor = p_actor
-       AND c.started_at >= v_from AND c.started_at < v_to AND c.started_at <= v_before.started_at
-       AND (c.started_at, c.occurred_at, c.event_id)
-           < (v_before.started_at, v_before.occurred_at, v_before.event_id)
-     ORDER BY c.started_at DESC, c.occurred_at DESC, c.event_id DESC
-     LIMIT p_limit;
+    SELECT c.*
+      FROM (SELECT e FROM audit.event AS e
+             WHERE e.actor = p_actor
+               AND e.started_at >= v_from AND e.started_at < v_to
+               AND e.started_at <= v_before.started_at
+               AND (e.started_at, e.occurred_at, e.id)
+                   < (v_before.started_at, v_before.occurred_at, v_before.event_id)
+             ORDER BY e.started_at DESC, e.occurred_at DESC, e.id DESC
+             LIMIT p_limit) AS page (event)
+     CROSS JOIN LATERAL audit._as_change(page.event, v_from, v_to) AS c
+     ORDER BY c.started_at DESC, c.occurred_at DESC, c.event_id DESC;
 END;
 $actor_activity$;
 

@@ -1,5 +1,6 @@
 -- Who changed this row, or this table, when, from what to what, and why: newest first, in pages.
--- Planned anew for each call: a plan for any period would read every partition.
+-- First the page, then the context of its events. Planned anew for each call: a plan for any
+-- period would lock every partition.
 CREATE OR REPLACE FUNCTION audit.history(
     p_table regclass,
     p_key jsonb DEFAULT NULL,
@@ -14,13 +15,15 @@ CREATE OR REPLACE FUNCTION audit.history(
     SET plan_cache_mode = force_custom_plan
 AS $history$
 DECLARE
+    v_id integer;
     v_table audit.tracked_table;
     v_from timestamptz := audit._page_start(p_from, p_limit);
     v_to timestamptz := COALESCE(p_to, 'infinity');
     v_before record;
     v_key jsonb;
 BEGIN
-    SELECT * INTO v_table FROM audit.tracked_table WHERE id = audit._tracked_table_id(p_table);
+    v_id := audit._tracked_table_id(p_table);
+    SELECT * INTO v_table FROM audit.tracked_table WHERE id = v_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % was never attached', COALESCE(p_table::text, 'NULL')
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -31,24 +34,30 @@ BEGIN
 
     IF p_key IS NULL THEN
         RETURN QUERY
-        SELECT c.* FROM audit.change AS c
-         WHERE c.tracked_table_id = v_table.id
-           AND c.started_at >= v_from AND c.started_at < v_to
-           AND (c.occurred_at, c.event_id) < (v_before.occurred_at, v_before.event_id)
-         ORDER BY c.occurred_at DESC, c.event_id DESC
-         LIMIT p_limit;
+        SELECT c.*
+          FROM (SELECT e FROM audit.event AS e
+                 WHERE e.tracked_table_id = v_table.id
+                   AND e.started_at >= v_from AND e.started_at < v_to
+                   AND (e.occurred_at, e.id) < (v_before.occurred_at, v_before.event_id)
+                 ORDER BY e.occurred_at DESC, e.id DESC
+                 LIMIT p_limit) AS page (event)
+         CROSS JOIN LATERAL audit._as_change(page.event, v_from, v_to) AS c
+         ORDER BY c.occurred_at DESC, c.event_id DESC;
     ELSE
         v_key := audit._cast_key(p_table, v_table.key_columns, p_key);
         RETURN QUERY
-        SELECT c.* FROM audit.change AS c
-         WHERE c.tracked_table_id = v_table.id
-           AND jsonb_hash_extended(c.row_key, c.tracked_table_id)
-               = jsonb_hash_extended(v_key, v_table.id)
-           AND c.row_key = v_key
-           AND c.started_at >= v_from AND c.started_at < v_to
-           AND (c.occurred_at, c.event_id) < (v_before.occurred_at, v_before.event_id)
-         ORDER BY c.occurred_at DESC, c.event_id DESC
-         LIMIT p_limit;
+        SELECT c.*
+          FROM (SELECT e FROM audit.event AS e
+                 WHERE e.tracked_table_id = v_table.id
+                   AND jsonb_hash_extended(e.row_key, e.tracked_table_id)
+                       = jsonb_hash_extended(v_key, v_table.id)
+                   AND e.row_key = v_key
+                   AND e.started_at >= v_from AND e.started_at < v_to
+                   AND (e.occurred_at, e.id) < (v_before.occurred_at, v_before.event_id)
+                 ORDER BY e.occurred_at DESC, e.id DESC
+                 LIMIT p_limit) AS page (event)
+         CROSS JOIN LATERAL audit._as_change(page.event, v_from, v_to) AS c
+         ORDER BY c.occurred_at DESC, c.event_id DESC;
     END IF;
 END;
 $history$;
