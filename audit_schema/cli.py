@@ -121,16 +121,48 @@ def attach(
     key: Annotated[
         list[str] | None, typer.Option(help="Key column, repeatable; default: the primary key.")
     ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Column to leave out, repeatable.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to record besides the key, repeatable; no other is."),
+    ] = None,
+    redact: Annotated[
+        list[str] | None, typer.Option(help="Column to record as a constant, repeatable.")
+    ] = None,
+    hash_: Annotated[
+        list[str] | None,
+        typer.Option("--hash", help="Column to record as a keyed hash, repeatable."),
+    ] = None,
+    require_actor: Annotated[
+        bool, typer.Option("--require-actor", help="Refuse writes without an actor.")
+    ] = False,
     url: Url = None,
 ) -> None:
     """Record the changes of tables from now on; all of them or none.
 
-    Example: audit-schema attach orders customers
+    Run again, it says anew how to: what is left out goes back to its default.
+
+    Example: audit-schema attach patients --redact ssn --hash email --require-actor
     """
-    statement = "SELECT audit.attach(p_table => %s::regclass, p_mode => %s, p_key_columns => %s)"
+    statement = """
+        SELECT audit.attach(
+            p_table => %(table)s::regclass, p_mode => %(mode)s, p_key_columns => %(key)s,
+            p_exclude => %(exclude)s, p_only => %(only)s, p_redact => %(redact)s,
+            p_hash => %(hash)s, p_require_actor => %(require_actor)s)"""
+    arguments = {
+        "mode": mode,
+        "key": key or None,
+        "exclude": exclude or [],
+        "only": only or [],
+        "redact": redact or [],
+        "hash": hash_ or [],
+        "require_actor": require_actor,
+    }
     with _connect(url) as connection:
         for table in tables:
-            connection.execute(statement, [table, mode, key or None])
+            connection.execute(statement, {"table": table, **arguments})
     typer.echo(f"attached: {', '.join(tables)}")
 
 

@@ -5,7 +5,12 @@
 CREATE OR REPLACE FUNCTION audit.attach(
     p_table regclass,
     p_mode text DEFAULT 'statement',
-    p_key_columns text[] DEFAULT NULL)
+    p_key_columns text[] DEFAULT NULL,
+    p_exclude text[] DEFAULT '{}',
+    p_only text[] DEFAULT '{}',
+    p_redact text[] DEFAULT '{}',
+    p_hash text[] DEFAULT '{}',
+    p_require_actor boolean DEFAULT false)
     RETURNS integer
     LANGUAGE plpgsql
     VOLATILE
@@ -14,16 +19,17 @@ CREATE OR REPLACE FUNCTION audit.attach(
     SET quote_all_identifiers = off
 AS $attach$
 DECLARE
-    v_mode text;
-    v_key_columns text[];
-    v_id integer;
+    v_tracked audit.tracked_table;
     v_trigger name;
     v_definition text;
 BEGIN
     PERFORM audit._check_attachable(p_table);
-    v_mode := audit._check_mode(p_table, p_mode);
-    v_key_columns := audit._check_key(p_table, p_key_columns);
-    v_id := audit._register_table(p_table, v_mode, v_key_columns);
+    v_tracked.mode := audit._check_mode(p_table, p_mode);
+    v_tracked.key_columns := audit._check_key(p_table, p_key_columns);
+    v_tracked.policy := audit._check_policy(
+        p_table, v_tracked.key_columns, p_exclude, p_only, p_redact, p_hash);
+    v_tracked.require_actor := COALESCE(p_require_actor, false);
+    v_tracked.id := audit._register_table(p_table, v_tracked);
 
     /* a trigger of ours under another name would record everything twice */
     FOR v_trigger IN
@@ -38,19 +44,24 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', v_trigger, p_table);
     END LOOP;
     FOR v_definition IN
-        SELECT * FROM audit._missing_triggers(p_table, v_mode, v_id, v_key_columns)
+        SELECT * FROM audit._missing_triggers(p_table, v_tracked)
     LOOP
         EXECUTE overlay(v_definition PLACING 'CREATE OR REPLACE' FROM 1 FOR 6);
     END LOOP;
-    RETURN v_id;
+    RETURN v_tracked.id;
 END;
 $attach$;
 
-COMMENT ON FUNCTION audit.attach(regclass, text, text[]) IS
+COMMENT ON FUNCTION audit.attach(
+    regclass, text, text[], text[], text[], text[], text[], boolean) IS
     'Start to record the changes of a table; returns its id in audit.tracked_table. Modes: '
     'statement (all rows of a statement together, the default) or row; a table that is partitioned '
     'or inherits is always captured by row. Key columns default to the primary key; a table '
-    'without one is allowed, its row_key is the whole row. Safe to run again. Needs the TRIGGER '
-    'privilege on the table. Raises wrong_object_type, undefined_column, invalid_parameter_value, '
-    'insufficient_privilege.';
-REVOKE ALL ON FUNCTION audit.attach(regclass, text, text[]) FROM PUBLIC;
+    'without one is allowed, its row_key is the whole row. Exclude: columns that are not recorded. '
+    'Only: leave out all columns but these, the key and the masked ones. Redact: columns recorded '
+    'as a constant. Hash: columns recorded as HMAC-SHA-256. Require actor: whether writes without '
+    'an actor fail (check_violation). Safe to run again; each call says all: what it leaves out '
+    'goes back to its default. Needs the TRIGGER privilege on the table. Raises wrong_object_type, '
+    'undefined_column, invalid_parameter_value, insufficient_privilege.';
+REVOKE ALL ON FUNCTION audit.attach(
+    regclass, text, text[], text[], text[], text[], text[], boolean) FROM PUBLIC;

@@ -121,7 +121,7 @@ def test_the_application_is_refused_in_practice(database: Database) -> None:
             "actor_activity('ann')",
             "_context_columns('{}')",
             "_refuse_context('{}')",
-            "_register_table('pg_class', 'row', '{}')",
+            "_register_table('pg_class', NULL)",
             "apply_privileges()",
         ):
             refused(app, errors.InsufficientPrivilege, f"SELECT audit.{call}")

@@ -219,6 +219,8 @@ def test_attach_writes_down_what_it_did(tx: Connection, mode: str) -> None:
         "table_name": "t",
         "mode": mode,
         "key_columns": ["a", "b"],
+        "policy": {},
+        "require_actor": False,
         "attached_by": "deployer",
         "detached_at": None,
     }
@@ -350,9 +352,12 @@ def test_attach_after_detach_keeps_the_id_and_the_history(tx: Connection) -> Non
     tx.execute(f"INSERT INTO {table} VALUES (2)")
     assert value(tx, "SELECT audit.attach(%s)", (table,)) == id_
     tx.execute(f"INSERT INTO {table} VALUES (3)")
-    assert [row["row_key"] for row in rows(tx, "SELECT * FROM audit.history(%s)", (table,))] == [
-        {"id": 3},
-        {"id": 1},
+    history = rows(tx, "SELECT * FROM audit.history(%s)", (table,))
+    assert [(row["action"], row["row_key"]) for row in history] == [
+        ("insert", {"id": 3}),
+        ("attach", None),
+        ("detach", None),
+        ("insert", {"id": 1}),
     ]
     assert rows(tx, "SELECT id, detached_at FROM audit.tracked_table") == [
         {"id": id_, "detached_at": None}

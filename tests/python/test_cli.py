@@ -61,6 +61,27 @@ def test_attach_history_detach(command: Command, database: Database) -> None:
     assert command("history", TABLE).stdout.count("by 7") == 2
 
 
+def test_attach_with_a_policy(command: Command, database: Database) -> None:
+    policy = ["--exclude", "note", "--redact", "card", "--hash", "email", "--require-actor"]
+    with database.connect(autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE app_data.person (id integer PRIMARY KEY, note text, card text, email text)"
+        )
+        assert command("attach", "app_data.person", *policy).exit_code == 0
+        query = "SELECT policy, require_actor FROM audit.tracked_table"
+        assert connection.execute(query).fetchone() == (
+            {"exclude": ["note"], "redact": ["card"], "hash": ["email"]},
+            True,
+        )
+        assert command("attach", "app_data.person", "--only", "note").exit_code == 0
+        assert connection.execute(query).fetchone() == ({"only": ["id", "note"]}, False)
+    command("detach", "app_data.person")
+    shown = command("history", "app_data.person").stdout
+    assert "detach" in shown
+    assert "require_actor" in shown
+    assert command("attach", "app_data.person", "--hash", "age").exit_code == 2
+
+
 def test_attach_all_or_none(command: Command) -> None:
     assert command("attach", TABLE, "missing").exit_code == 2
     assert command("detach", TABLE).stdout == f"{TABLE}: was not attached\n"

@@ -17,7 +17,7 @@ AS $_broken_captures$
        AND (c.oid IS NULL OR c.relispartition
             OR (k.mode = 'statement' AND EXISTS (
                 SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhparent, i.inhrelid)))
-            OR EXISTS (SELECT FROM audit._missing_triggers(c.oid, k.mode, k.id, k.key_columns))
+            OR EXISTS (SELECT FROM audit._missing_triggers(c.oid, k))
             OR EXISTS (SELECT FROM unnest(k.key_columns) AS name
                         WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
                                            WHERE a.attrelid = c.oid AND a.attname = name
