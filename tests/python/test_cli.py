@@ -65,7 +65,8 @@ def test_attach_with_a_policy(command: Command, database: Database) -> None:
     policy = ["--exclude", "note", "--redact", "card", "--hash", "email", "--require-actor"]
     with database.connect(autocommit=True) as connection:
         connection.execute(
-            "CREATE TABLE app_data.person (id integer PRIMARY KEY, note text, card text, email text)"
+            "CREATE TABLE app_data.person"
+            " (id integer PRIMARY KEY, note text, card text, email text)"
         )
         assert command("attach", "app_data.person", *policy).exit_code == 0
         query = "SELECT policy, require_actor FROM audit.tracked_table"
