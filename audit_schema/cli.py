@@ -138,6 +138,13 @@ def attach(
     require_actor: Annotated[
         bool, typer.Option("--require-actor", help="Refuse writes without an actor.")
     ] = False,
+    enable_always: Annotated[
+        bool,
+        typer.Option(
+            "--enable-always",
+            help="Capture also logical replication and session_replication_role = replica.",
+        ),
+    ] = False,
     url: Url = None,
 ) -> None:
     """Record the changes of tables from now on; all of them or none.
@@ -150,7 +157,8 @@ def attach(
         SELECT audit.attach(
             p_table => %(table)s::regclass, p_mode => %(mode)s, p_key_columns => %(key)s,
             p_exclude => %(exclude)s, p_only => %(only)s, p_redact => %(redact)s,
-            p_hash => %(hash)s, p_require_actor => %(require_actor)s)"""
+            p_hash => %(hash)s, p_require_actor => %(require_actor)s,
+            p_enable_always => %(enable_always)s)"""
     arguments = {
         "mode": mode,
         "key": key or None,
@@ -159,6 +167,7 @@ def attach(
         "redact": redact or [],
         "hash": hash_ or [],
         "require_actor": require_actor,
+        "enable_always": enable_always,
     }
     with _connect(url) as connection:
         for table in tables:
@@ -191,6 +200,27 @@ def status(as_json: Json = False, url: Url = None) -> None:
     else:
         _print_states(rows)
     if any(row["state"] == "warning" for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(as_json: Json = False, url: Url = None) -> None:
+    """Look for what keeps the trail from being complete and true; exit code 1 when there is any.
+
+    Triggers that are missing, disabled or altered, tables that must be attached and are not,
+    altered functions, and all that status warns of. For CI and monitoring.
+
+    Example: audit-schema check --json
+    """
+    with _connect(url) as connection:
+        rows = _rows(connection, "SELECT subject, problem, remedy FROM audit.check()")
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        _print_states(rows)
+    else:
+        typer.echo("no problems found")
+    if rows:
         raise typer.Exit(1)
 
 

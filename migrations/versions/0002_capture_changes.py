@@ -71,8 +71,8 @@ DROP FUNCTION
 
 def upgrade() -> None:
     replace(revision, *SQL)
-    run_verbatim("SELECT audit.apply_privileges();")
+    run_verbatim("SELECT audit.apply_privileges(); SELECT audit._remember_objects();")
 
 
 def downgrade() -> None:
-    run_verbatim(DROP)
+    run_verbatim(DROP + "SELECT audit._remember_objects();")

@@ -12,8 +12,9 @@ AS $_missing_triggers$
     SELECT wanted
       FROM audit._trigger_definitions(p_table, p_tracked) AS wanted
      WHERE NOT EXISTS (SELECT FROM pg_trigger AS t
-                        WHERE t.tgrelid = p_table AND t.tgenabled IN ('O', 'A')
-                          AND pg_get_triggerdef(t.oid) = wanted)
+                        WHERE t.tgrelid = p_table AND pg_get_triggerdef(t.oid) = wanted
+                          AND t.tgenabled = CASE WHEN p_tracked.enable_always THEN 'A'
+                                                 ELSE 'O' END)
 $_missing_triggers$;
 
 COMMENT ON FUNCTION audit._missing_triggers(regclass, audit.tracked_table) IS

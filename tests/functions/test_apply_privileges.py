@@ -9,7 +9,14 @@ from servers import Database
 from trail import Connection, acting_as, attached, event, events, refused, rows
 
 PUBLIC = {"set_context"}
-READ_FUNCTIONS = {"history", "transaction_changes", "actor_activity", "status", "transaction_id"}
+READ_FUNCTIONS = {
+    "history",
+    "transaction_changes",
+    "actor_activity",
+    "status",
+    "check",
+    "transaction_id",
+}
 WRITE_FUNCTIONS = {
     "attach",
     "detach",

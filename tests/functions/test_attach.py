@@ -221,6 +221,7 @@ def test_attach_writes_down_what_it_did(tx: Connection, mode: str) -> None:
         "key_columns": ["a", "b"],
         "policy": {},
         "require_actor": False,
+        "enable_always": False,
         "attached_by": "deployer",
         "detached_at": None,
     }
@@ -309,14 +310,6 @@ def test_attach_heals_a_disabled_or_dropped_trigger(tx: Connection, mode: str) -
     tx.execute("SELECT audit.attach(%s, %s)", (table, mode))
     assert {row["tgenabled"] for row in triggers(tx, table)} == {"O"}
     assert levels(tx, table) == LEVELS[mode]
-
-
-def test_attach_keeps_a_trigger_that_was_made_to_fire_always(root_tx: Connection) -> None:
-    table = attached(root_tx, "id integer PRIMARY KEY")
-    root_tx.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER _audit_insert")
-    before = triggers(root_tx, table)
-    root_tx.execute("SELECT audit.attach(%s)", (table,))
-    assert triggers(root_tx, table) == before
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -83,6 +83,20 @@ def test_attach_with_a_policy(command: Command, database: Database) -> None:
     assert command("attach", "app_data.person", "--hash", "age").exit_code == 2
 
 
+def test_check(command: Command, database: Database) -> None:
+    command("attach", TABLE)
+    found = command("check")
+    assert (found.exit_code, found.stdout) == (0, "no problems found\n")
+    assert command("check", "--json").stdout == "[]\n"
+    with database.connect(autocommit=True) as connection:
+        connection.execute(f"ALTER TABLE {TABLE} DISABLE TRIGGER _audit_insert")
+    found = command("check")
+    assert found.exit_code == 1
+    assert "_audit_insert" in found.stdout
+    [problem] = json.loads(command("check", "--json").stdout)
+    assert list(problem) == ["subject", "problem", "remedy"]
+
+
 def test_attach_all_or_none(command: Command) -> None:
     assert command("attach", TABLE, "missing").exit_code == 2
     assert command("detach", TABLE).stdout == f"{TABLE}: was not attached\n"

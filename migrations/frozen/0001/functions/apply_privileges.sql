@@ -9,7 +9,7 @@ AS $apply_privileges$
 DECLARE
     c_everyone CONSTANT text[] := ARRAY['set_context'];
     c_reader CONSTANT text[] := ARRAY[
-        'history', 'transaction_changes', 'actor_activity', 'status', 'transaction_id',
+        'history', 'transaction_changes', 'actor_activity', 'status', 'check', 'transaction_id',
         '_argument_id', '_as_change', '_cast_key', '_cursor', '_cursor_parts',
         '_from_microseconds', '_key_type', '_microseconds', '_page_start', '_partition_bounds',
         '_recorded_key', '_tracked_table_id', '_transaction_key', 'change', 'column_change',
@@ -42,7 +42,8 @@ BEGIN
     LOOP
         EXECUTE format('GRANT %s TO %s', v_grant.privilege, v_grant.grantee);
     END LOOP;
-    EXECUTE format('GRANT UPDATE (default_window) ON audit.setting TO %I', v_setting.admin_role);
+    EXECUTE format('GRANT UPDATE (default_window, must_attach) ON audit.setting TO %I',
+                   v_setting.admin_role);
 
     /* to own something in a schema takes CREATE on it, for as long as it is handed over */
     IF to_regproc('audit._row_to_jsonb') IS NOT NULL THEN

@@ -10,7 +10,8 @@ CREATE OR REPLACE FUNCTION audit.attach(
     p_only text[] DEFAULT '{}',
     p_redact text[] DEFAULT '{}',
     p_hash text[] DEFAULT '{}',
-    p_require_actor boolean DEFAULT false)
+    p_require_actor boolean DEFAULT false,
+    p_enable_always boolean DEFAULT false)
     RETURNS integer
     LANGUAGE plpgsql
     VOLATILE
@@ -29,6 +30,7 @@ BEGIN
     v_tracked.policy := audit._check_policy(
         p_table, v_tracked.key_columns, p_exclude, p_only, p_redact, p_hash);
     v_tracked.require_actor := COALESCE(p_require_actor, false);
+    v_tracked.enable_always := COALESCE(p_enable_always, false);
     v_tracked.id := audit._register_table(p_table, v_tracked);
 
     /* a trigger of ours under another name would record everything twice */
@@ -47,21 +49,27 @@ BEGIN
         SELECT * FROM audit._missing_triggers(p_table, v_tracked)
     LOOP
         EXECUTE overlay(v_definition PLACING 'CREATE OR REPLACE' FROM 1 FOR 6);
+        IF v_tracked.enable_always THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', p_table,
+                           substring(v_definition FROM 'CREATE TRIGGER (\w+)'));
+        END IF;
     END LOOP;
     RETURN v_tracked.id;
 END;
 $attach$;
 
 COMMENT ON FUNCTION audit.attach(
-    regclass, text, text[], text[], text[], text[], text[], boolean) IS
+    regclass, text, text[], text[], text[], text[], text[], boolean, boolean) IS
     'Start to record the changes of a table; returns its id in audit.tracked_table. Modes: '
     'statement (all rows of a statement together, the default) or row; a table that is partitioned '
     'or inherits is always captured by row. Key columns default to the primary key; a table '
     'without one is allowed, its row_key is the whole row. Exclude: columns that are not recorded. '
     'Only: leave out all columns but these, the key and the masked ones. Redact: columns recorded '
     'as a constant. Hash: columns recorded as HMAC-SHA-256. Require actor: whether writes without '
-    'an actor fail (check_violation). Safe to run again; each call says all: what it leaves out '
-    'goes back to its default. Needs the TRIGGER privilege on the table. Raises wrong_object_type, '
-    'undefined_column, invalid_parameter_value, insufficient_privilege.';
+    'an actor fail (check_violation). Enable always: capture also what logical replication applies '
+    'and sessions with session_replication_role = replica write; takes the owner of the table. '
+    'Safe to run again; each call says all: what it leaves out goes back to its default. Needs the '
+    'TRIGGER privilege on the table. Raises wrong_object_type, undefined_column, '
+    'invalid_parameter_value, insufficient_privilege.';
 REVOKE ALL ON FUNCTION audit.attach(
-    regclass, text, text[], text[], text[], text[], text[], boolean) FROM PUBLIC;
+    regclass, text, text[], text[], text[], text[], text[], boolean, boolean) FROM PUBLIC;
