@@ -176,6 +176,37 @@ def attach(
 
 
 @app.command()
+def baseline(
+    table: Annotated[str, typer.Argument(help="Table as in SQL: orders, 'shop.\"Order\"'.")],
+    batch: Annotated[int, typer.Option(min=1, help="Rows of a transaction.")] = 10_000,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Record the rows that an attached table has now, so that their first change can be undone.
+
+    Batch by batch, each in a transaction of its own; interrupted, it goes on where it was.
+
+    Example: audit-schema baseline orders --batch 50000
+    """
+    from audit_schema import display
+
+    expected = "SELECT reltuples::bigint AS rows FROM pg_class WHERE oid = %s::regclass"
+    statement = "SELECT audit.record_baseline(p_table => %s::regclass, p_limit => %s) AS rows"
+    with _connect(url) as connection:
+        connection.autocommit = True
+        total = _row(connection, expected, [table])["rows"]
+        with display.progress(table, total if total > 0 else None) as advance:
+            done = 0
+            while rows := _row(connection, statement, [table, batch])["rows"]:
+                done += rows
+                advance(rows)
+    if as_json:
+        _print_json({"table": table, "rows": done})
+    else:
+        typer.echo(f"{table}: {done} rows recorded")
+
+
+@app.command()
 def detach(tables: Tables, url: Url = None) -> None:
     """Stop to record the changes of tables; their history stays.
 

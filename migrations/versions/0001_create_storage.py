@@ -165,8 +165,8 @@ COMMENT ON COLUMN audit.event.client_port IS
 COMMENT ON COLUMN audit.event.client_addr IS
     'Address of the client (of the pooler, behind one); NULL for a Unix-domain socket.';
 COMMENT ON COLUMN audit.event.action IS
-    'insert, update, delete or truncate; attach, detach, rename or drop for acts on the table '
-    'itself.';
+    'insert, update, delete or truncate; baseline for a row that was there before; attach, '
+    'detach, rename or drop for acts on the table itself.';
 COMMENT ON COLUMN audit.event.actor IS
     'Who is accountable, as the application said; NULL when it said nothing.';
 COMMENT ON COLUMN audit.event.actor_type IS 'Kind of actor, such as user or service.';
@@ -185,8 +185,8 @@ COMMENT ON COLUMN audit.event.old_values IS
     'delete: the whole row; update: the changed columns before. NULL for insert and truncate. Of '
     'acts on the table: what was so before.';
 COMMENT ON COLUMN audit.event.new_values IS
-    'insert: the whole row; update: the changed columns after. NULL for delete and truncate. Of '
-    'acts on the table: what is so after.';
+    'insert, baseline: the whole row; update: the changed columns after. NULL for delete and '
+    'truncate. Of acts on the table: what is so after.';
 
 CREATE TABLE audit.hash_key (
     singleton boolean NOT NULL DEFAULT true,
@@ -209,6 +209,24 @@ INSERT INTO audit.hash_key (inner_pad, outer_pad)
                    || decode(repeat('00', 32), 'hex') AS key) AS random
      CROSS JOIN generate_series(0, 63) AS i
      CROSS JOIN LATERAL get_byte(key, i) AS b;
+
+CREATE TABLE audit.baseline (
+    tracked_table_id integer NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    recorded bigint NOT NULL,
+    position jsonb,
+    CONSTRAINT baseline_pkey PRIMARY KEY (tracked_table_id)
+);
+COMMENT ON TABLE audit.baseline IS
+    'How far the present rows of tables were recorded; see audit.record_baseline().';
+COMMENT ON COLUMN audit.baseline.tracked_table_id IS 'The table: audit.tracked_table.id.';
+COMMENT ON COLUMN audit.baseline.started_at IS 'When its first batch was recorded.';
+COMMENT ON COLUMN audit.baseline.finished_at IS
+    'When its last batch was recorded; NULL while rows are left.';
+COMMENT ON COLUMN audit.baseline.recorded IS 'Number of rows recorded.';
+COMMENT ON COLUMN audit.baseline.position IS
+    'Primary key of the last row recorded; NULL when all are.';
 
 CREATE TABLE audit.installed_object (
     identity text NOT NULL,
@@ -263,7 +281,7 @@ DROP VIEW audit.partition;
 DROP TABLE audit.event, audit.tracked_table;
 DROP FUNCTION audit.run_maintenance;
 DROP TABLE audit.maintenance_run, audit.setting, audit.hash_key,
-    audit.installed_object;
+    audit.installed_object, audit.baseline;
 DROP FUNCTION
     audit._partman_schema, audit._partman_remedy, audit._partman_forget,
     audit._partman_register, audit._partition_name, audit._periods, audit._is_covered,

@@ -31,6 +31,8 @@ SQL: tuple[str, ...] = (
     "functions/_policy_argument.sql",
     "functions/_trigger_definitions.sql",
     "functions/_missing_triggers.sql",
+    "functions/_write_baseline.sql",
+    "functions/record_baseline.sql",
     "functions/attach.sql",
     "functions/detach.sql",
     "functions/set_context.sql",
@@ -60,7 +62,8 @@ DROP FUNCTION
     audit.capture_row, audit.capture_insert, audit.capture_update, audit.capture_delete,
     audit.capture_truncate CASCADE;
 DROP FUNCTION
-    audit.attach, audit.detach, audit.set_context, audit._missing_triggers,
+    audit.attach, audit.record_baseline, audit._write_baseline, audit.detach, audit.set_context,
+    audit._missing_triggers,
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
     audit._unregister_table, audit._row_key, audit._wide_row_key, audit._foreign_casts,

@@ -63,6 +63,7 @@ BEGIN
     IF v_before.detached_at IS NOT NULL THEN
         v_after.attached_at := now();
         v_after.attached_by := session_user;
+        DELETE FROM audit.baseline WHERE tracked_table_id = v_after.id;
     END IF;
     IF v_after IS DISTINCT FROM v_before THEN
         UPDATE audit.tracked_table

@@ -19,6 +19,7 @@ READ_FUNCTIONS = {
 }
 WRITE_FUNCTIONS = {
     "attach",
+    "record_baseline",
     "detach",
     "run_maintenance",
     "set_partitioning",
@@ -28,6 +29,7 @@ WRITE_FUNCTIONS = {
 READABLE = {
     "change",
     "column_change",
+    "baseline",
     "event",
     "partition",
     "tracked_table",

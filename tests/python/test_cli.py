@@ -83,6 +83,17 @@ def test_attach_with_a_policy(command: Command, database: Database) -> None:
     assert command("attach", "app_data.person", "--hash", "age").exit_code == 2
 
 
+def test_baseline(command: Command, database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        connection.execute(f"INSERT INTO {TABLE} (id) SELECT generate_series(1, 25)")
+    assert command("baseline", TABLE).exit_code == 2
+    command("attach", TABLE)
+    assert command("baseline", TABLE, "--batch", "10").stdout == f"{TABLE}: 25 rows recorded\n"
+    again = command("baseline", TABLE, "--json").stdout
+    assert json.loads(again) == {"table": TABLE, "rows": 0}
+    assert "baseline" in command("history", TABLE, "17").stdout
+
+
 def test_check(command: Command, database: Database) -> None:
     command("attach", TABLE)
     found = command("check")

@@ -11,7 +11,8 @@ CREATE OR REPLACE FUNCTION audit.attach(
     p_redact text[] DEFAULT '{}',
     p_hash text[] DEFAULT '{}',
     p_require_actor boolean DEFAULT false,
-    p_enable_always boolean DEFAULT false)
+    p_enable_always boolean DEFAULT false,
+    p_baseline boolean DEFAULT false)
     RETURNS integer
     LANGUAGE plpgsql
     VOLATILE
@@ -54,12 +55,17 @@ BEGIN
                            substring(v_definition FROM 'CREATE TRIGGER (\w+)'));
         END IF;
     END LOOP;
+    IF p_baseline THEN
+        WHILE audit.record_baseline(p_table) > 0 LOOP
+            NULL;
+        END LOOP;
+    END IF;
     RETURN v_tracked.id;
 END;
 $attach$;
 
 COMMENT ON FUNCTION audit.attach(
-    regclass, text, text[], text[], text[], text[], text[], boolean, boolean) IS
+    regclass, text, text[], text[], text[], text[], text[], boolean, boolean, boolean) IS
     'Start to record the changes of a table; returns its id in audit.tracked_table. Modes: '
     'statement (all rows of a statement together, the default) or row; a table that is partitioned '
     'or inherits is always captured by row. Key columns default to the primary key; a table '
@@ -68,8 +74,9 @@ COMMENT ON FUNCTION audit.attach(
     'as a constant. Hash: columns recorded as HMAC-SHA-256. Require actor: whether writes without '
     'an actor fail (check_violation). Enable always: capture also what logical replication applies '
     'and sessions with session_replication_role = replica write; takes the owner of the table. '
-    'Safe to run again; each call says all: what it leaves out goes back to its default. Needs the '
-    'TRIGGER privilege on the table. Raises wrong_object_type, undefined_column, '
-    'invalid_parameter_value, insufficient_privilege.';
+    'Baseline: also record the rows that are there, in this transaction, which locks the table; '
+    'of a large one, call audit.record_baseline() afterwards. Safe to run again; each call says '
+    'all: what it leaves out goes back to its default. Needs the TRIGGER privilege on the table. '
+    'Raises wrong_object_type, undefined_column, invalid_parameter_value, insufficient_privilege.';
 REVOKE ALL ON FUNCTION audit.attach(
-    regclass, text, text[], text[], text[], text[], text[], boolean, boolean) FROM PUBLIC;
+    regclass, text, text[], text[], text[], text[], text[], boolean, boolean, boolean) FROM PUBLIC;

@@ -53,6 +53,11 @@ AS $_table_problems$
            AND t.tgrelid <> relation AND t.tgparentid <> 0
      WHERE t.tgname IN ('_audit_insert', '_audit_update', '_audit_delete')
        AND t.tgenabled <> CASE WHEN (k).enable_always THEN 'A' ELSE 'O' END
+    UNION ALL
+    SELECT id, name, format('its baseline ended after %s rows', b.recorded),
+           format('SELECT audit.record_baseline(%L); until it returns 0', name)
+      FROM captured JOIN audit.baseline AS b ON b.tracked_table_id = id AND b.finished_at IS NULL
+     WHERE relation IS NOT NULL
 $_table_problems$;
 
 COMMENT ON FUNCTION audit._table_problems() IS
