@@ -7,6 +7,9 @@ BEGIN
     IF to_regproc('audit.schedule_jobs') IS NOT NULL THEN
         PERFORM audit.schedule_jobs();
     END IF;
+    IF to_regproc('audit.enable_ddl_capture') IS NOT NULL THEN
+        PERFORM audit.enable_ddl_capture();
+    END IF;
 END;
 $schedule$;
 

@@ -45,6 +45,7 @@ CREATE TABLE audit.setting (
     premake integer NOT NULL DEFAULT 4,
     default_window interval NOT NULL DEFAULT '90 days',
     must_attach text[] NOT NULL DEFAULT '{}',
+    captures_ddl boolean NOT NULL DEFAULT false,
     admin_role text NOT NULL,
     reader_role text NOT NULL,
     nobody_role text NOT NULL,
@@ -69,6 +70,8 @@ COMMENT ON COLUMN audit.setting.default_window IS
 COMMENT ON COLUMN audit.setting.must_attach IS
     'Tables that audit.check() misses when they are not attached: patterns of LIKE for '
     'schema.table, such as shop.%; one that starts with ! makes an exception.';
+COMMENT ON COLUMN audit.setting.captures_ddl IS
+    'Whether event triggers record DDL; see audit.enable_ddl_capture().';
 COMMENT ON COLUMN audit.setting.admin_role IS
     'Role whose members attach tables and run maintenance.';
 COMMENT ON COLUMN audit.setting.reader_role IS 'Role whose members read the trail.';
@@ -166,7 +169,7 @@ COMMENT ON COLUMN audit.event.client_addr IS
     'Address of the client (of the pooler, behind one); NULL for a Unix-domain socket.';
 COMMENT ON COLUMN audit.event.action IS
     'insert, update, delete or truncate; baseline for a row that was there before; attach, '
-    'detach, rename or drop for acts on the table itself.';
+    'detach, rename, drop or ddl for acts on the table itself.';
 COMMENT ON COLUMN audit.event.actor IS
     'Who is accountable, as the application said; NULL when it said nothing.';
 COMMENT ON COLUMN audit.event.actor_type IS 'Kind of actor, such as user or service.';

@@ -36,6 +36,8 @@ SQL: tuple[str, ...] = (
     "functions/attach.sql",
     "functions/detach.sql",
     "functions/set_context.sql",
+    "triggers/capture_ddl.sql",
+    "functions/enable_ddl_capture.sql",
 )
 
 DROP = """
@@ -57,13 +59,14 @@ BEGIN
     END IF;
 END;
 $guard$;
--- CASCADE takes the triggers of tables that are still attached
+-- CASCADE takes the event triggers, and the triggers of tables that are still attached
 DROP FUNCTION
     audit.capture_row, audit.capture_insert, audit.capture_update, audit.capture_delete,
-    audit.capture_truncate CASCADE;
+    audit.capture_truncate, audit.capture_ddl CASCADE;
+UPDATE audit.setting SET captures_ddl = false;
 DROP FUNCTION
-    audit.attach, audit.record_baseline, audit._write_baseline, audit.detach, audit.set_context,
-    audit._missing_triggers,
+    audit.attach, audit.detach, audit.set_context, audit.enable_ddl_capture,
+    audit.record_baseline, audit._write_baseline, audit._missing_triggers,
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
     audit._unregister_table, audit._row_key, audit._wide_row_key, audit._foreign_casts,

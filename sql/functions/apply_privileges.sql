@@ -21,7 +21,8 @@ DECLARE
         '_policy_argument', '_missing_triggers', '_trigger_definitions', '_register_table',
         '_unregister_table', '_row_to_jsonb', '_write_baseline',
         'capture_row', 'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',
-        'run_maintenance', 'set_partitioning', 'schedule_jobs', 'unschedule_jobs'];
+        'run_maintenance', 'set_partitioning', 'schedule_jobs', 'unschedule_jobs',
+        'enable_ddl_capture'];
     v_setting audit.setting;
     v_grant record;
 BEGIN

@@ -20,6 +20,7 @@ READ_FUNCTIONS = {
 WRITE_FUNCTIONS = {
     "attach",
     "record_baseline",
+    "enable_ddl_capture",
     "detach",
     "run_maintenance",
     "set_partitioning",

@@ -14,6 +14,7 @@ ITEMS = [
     "default partitions",
     "last maintenance",
     "partitions",
+    "DDL",
 ]
 
 
@@ -27,6 +28,7 @@ def test_a_fresh_installation_is_well(tx: Connection) -> None:
     assert {name: row["state"] for name, row in found.items()} == {
         **dict.fromkeys(ITEMS, "ok"),
         "partitions": "info",
+        "DDL": "info",
     }
     assert {row["remedy"] for row in found.values()} == {None}
 

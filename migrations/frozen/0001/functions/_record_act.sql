@@ -1,5 +1,5 @@
--- Record what was done to the capture of a table itself: an event of action attach, detach, rename
--- or drop, with what was so before and after, and the context of the session.
+-- Record what was done to the capture of a table itself: an event of action attach, detach, rename,
+-- drop or ddl, with what was so before and after, and the context of the session.
 CREATE OR REPLACE FUNCTION audit._record_act(
     p_tracked_table_id integer,
     p_action text,

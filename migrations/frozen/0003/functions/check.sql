@@ -25,6 +25,15 @@ AS $check$
      WHERE s.setting = 'session_replication_role=replica'
        AND (c.setdatabase = 0 OR d.datname = current_database())
     UNION ALL
+    SELECT 'event trigger ' || w.name, 'it is missing or disabled: DDL is not recorded',
+           'a superuser runs: SELECT audit.enable_ddl_capture();'
+      FROM audit.setting AS s
+     CROSS JOIN (VALUES ('audit_ddl_command_end'), ('audit_sql_drop')) AS w (name)
+     WHERE s.captures_ddl AND NOT EXISTS (
+           SELECT FROM pg_event_trigger AS e
+            WHERE e.evtname = w.name AND e.evtenabled IN ('O', 'A')
+              AND e.evtfoid = to_regproc('audit.capture_ddl'))
+    UNION ALL
     SELECT s.item, s.value, s.remedy FROM audit.status() AS s
      WHERE s.state = 'warning' AND s.item <> 'attached tables'
 $check$;
@@ -33,6 +42,6 @@ COMMENT ON FUNCTION audit.check() IS
     'What keeps the trail from being complete and true: subject, problem and remedy; no row when '
     'all is well. Finds triggers that are missing, disabled or altered, key columns and tables '
     'that are gone, tables that must be attached and are not, functions and views that were '
-    'altered since the last upgrade, sessions whose triggers do not fire, and what audit.status() '
-    'warns of.';
+    'altered since the last upgrade, sessions whose triggers do not fire, event triggers that are '
+    'gone, and what audit.status() warns of.';
 REVOKE ALL ON FUNCTION audit.check() FROM PUBLIC;

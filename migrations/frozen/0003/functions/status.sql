@@ -56,7 +56,13 @@ BEGIN
            format('%s of %s, kept by %s', count(*), pg_size_pretty(sum(p.total_bytes)),
                   v_setting.partition_backend),
            NULL
-      FROM audit.partition AS p;
+      FROM audit.partition AS p
+    UNION ALL
+    SELECT 'DDL', 'info',
+           CASE WHEN v_setting.captures_ddl THEN 'recorded'
+                ELSE 'not recorded; a superuser can have it so: '
+                     'SELECT audit.enable_ddl_capture();' END,
+           NULL;
 END;
 $status$;
 
