@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from psycopg import errors
 
-from servers import ROOT
 from trail import MODES, Connection, attached, event, events, refused, rows, value
 from triggers.test_capture_rendering import SETTINGS
 
@@ -446,7 +445,10 @@ TURNED_BACK = """
       FROM pair
      CROSS JOIN LATERAL jsonb_populate_record(NULL::app_data.source, pair.recorded) AS back
 """
-DIFFER = "SELECT count(*) FROM app_data.source AS s JOIN app_data.later AS l USING (id) WHERE s::record *<> l::record"
+DIFFER = """
+    SELECT count(*) FROM app_data.source AS s JOIN app_data.later AS l USING (id)
+     WHERE s::record *<> l::record
+"""
 NAMED = """
     SELECT (SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(e.old_values) AS k) AS old,
            (SELECT array_agg(k ORDER BY k) FROM jsonb_object_keys(e.new_values) AS k) AS new,
