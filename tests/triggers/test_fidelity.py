@@ -292,7 +292,7 @@ GROUPS: dict[str, dict[str, Literals]] = {
         "xid8": st.integers(0, 2**64 - 1).map(str),
         "tid": st.builds("({},{})".format, st.integers(0, 2**32 - 1), st.integers(0, 65535)),
         "pg_snapshot": st.builds(
-            lambda low, n: f"{low}:{low + n}:{low}", st.integers(3, 2**50), st.integers(1, 9)
+            lambda low, n: f"{low}:{low + n}:{low}", st.integers(3, 2**31), st.integers(1, 9)
         ),
         "regclass": st.sampled_from(["pg_class", "audit.event", "app_data.t", "77777777"]),
         "regtype": st.sampled_from(["timestamptz", "app_data.t", "text[]"]),
@@ -376,6 +376,15 @@ def row_values(group: str) -> SearchStrategy[list[list[str | None]]]:
 
 def names(group: str) -> list[str]:
     return [f"c{number}" for number in range(len(GROUPS[group]))]
+
+
+def require_xml(connection: Connection) -> None:
+    """Skip the test when the server was built without XML."""
+    try:
+        with connection.transaction():
+            connection.execute("SELECT xmlcomment('')")
+    except errors.FeatureNotSupported:
+        pytest.skip("the server was built without XML")
 
 
 def prepare(connection: Connection, group: str, mode: str) -> None:
@@ -463,6 +472,8 @@ NAMED = """
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_row_comes_back_from_the_trail_as_it_was(tx: Connection, group: str, mode: str) -> None:
     """By its bytes and its text, under any settings of the session that wrote it."""
+    if group == "xml":
+        require_xml(tx)
     prepare(tx, group, mode)
     columns = ", ".join(names(group))
 
@@ -543,6 +554,8 @@ def test_what_json_cannot_hold_is_recorded_as_near_as_it_can_be(
     tx: Connection, what: str, mode: str
 ) -> None:
     type_, literal, recorded, back = INEXACT[what]
+    if type_ == "xml":
+        require_xml(tx)
     table = attached(tx, f"id integer PRIMARY KEY, x {type_}", mode)
     tx.execute(f"INSERT INTO {table} VALUES (1, %s), (2, NULL)", (literal,))
     query = f"""
