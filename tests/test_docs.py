@@ -12,6 +12,7 @@ import pytest
 from audit_schema.replaceable import MIGRATIONS
 from servers import ROOT, Database
 
+CAPTURED = ROOT / "docs" / "captured.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -43,6 +44,18 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             titles = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
             anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
             assert heading in anchors, f"{page.name} links to {target}#{heading}"
+
+
+def test_each_fact_of_what_is_captured_names_a_test_that_exists() -> None:
+    tables = [line for line in CAPTURED.read_text().splitlines() if line.startswith("| ")]
+    facts = [line for line in tables if not line.startswith(("| subject |", "| value |"))]
+    assert facts
+    for fact in facts:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", fact)
+        assert named, f"no test is named: {fact}"
+        for path, test in named:
+            text = (ROOT / "tests" / path).read_text()
+            assert re.search(rf"^def {test}\(", text, re.MULTILINE), f"no {path}::{test}"
 
 
 def test_change_log_names_every_revision() -> None:

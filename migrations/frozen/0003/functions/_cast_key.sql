@@ -1,6 +1,7 @@
 -- A key as the caller wrote it, in the form in which row keys are recorded: each value goes
 -- through the type of its column, so that "17", 17 and 017 find the same row. Only through types
--- of PostgreSQL itself: those of others may run code, here with the rights of the reader.
+-- of PostgreSQL itself: those of others may run code, here with the rights of the reader. Arrays,
+-- objects and documents are taken as they are recorded.
 CREATE OR REPLACE FUNCTION audit._cast_key(p_table regclass, p_key_columns text[], p_key jsonb)
     RETURNS jsonb
     LANGUAGE plpgsql
@@ -18,6 +19,7 @@ DECLARE
     v_result jsonb := '{}'::jsonb;
     v_column text;
     v_value jsonb;
+    v_type text;
 BEGIN
     IF p_key_columns = '{}' THEN
         RETURN p_key;
@@ -34,12 +36,16 @@ BEGIN
     END IF;
 
     FOREACH v_column IN ARRAY p_key_columns LOOP
-        EXECUTE format(
-            'SELECT CASE WHEN v.plain::%1$s = v.plain THEN to_jsonb(v.plain::%1$s) '
-            '            ELSE to_jsonb(v.plain) END '
-            'FROM (SELECT ($1 ->> $2)::%2$s) AS v (plain)',
-            audit._key_type(p_table, v_column, true), audit._key_type(p_table, v_column, false))
-           INTO v_value USING v_key, v_column;
+        v_type := audit._key_type(p_table, v_column, false);
+        v_value := v_key -> v_column;
+        IF v_type <> 'jsonb' AND jsonb_typeof(v_value) NOT IN ('array', 'object') THEN
+            EXECUTE format(
+                'SELECT CASE WHEN v.plain::%1$s = v.plain THEN to_jsonb(v.plain::%1$s) '
+                '            ELSE to_jsonb(v.plain) END '
+                'FROM (SELECT ($1 ->> $2)::%2$s) AS v (plain)',
+                audit._key_type(p_table, v_column, true), v_type)
+               INTO v_value USING v_key, v_column;
+        END IF;
         v_result := v_result || jsonb_build_object(v_column, v_value);
     END LOOP;
     RETURN v_result;
