@@ -5,6 +5,7 @@ from audit_schema.replaceable import replace, run_verbatim
 revision = "0001"
 down_revision = None
 SQL: tuple[str, ...] = (
+    "triggers/append_only.sql",
     "functions/_partition_bounds.sql",
     "views/partition.sql",
     "functions/_partman_schema.sql",
@@ -14,6 +15,8 @@ SQL: tuple[str, ...] = (
     "functions/_partition_name.sql",
     "functions/_periods.sql",
     "functions/_is_covered.sql",
+    "functions/_unguarded.sql",
+    "functions/_guard_partitions.sql",
     "functions/_create_partition.sql",
     "functions/_create_partitions.sql",
     "functions/_start_partitions.sql",
@@ -184,7 +187,8 @@ COMMENT ON COLUMN audit.maintenance_run.status IS 'ok, failed or skipped.';
 COMMENT ON COLUMN audit.maintenance_run.partitions_created IS 'Partitions made by the run.';
 COMMENT ON COLUMN audit.maintenance_run.rows_moved IS
     'Rows brought home from the DEFAULT partitions.';
-COMMENT ON COLUMN audit.maintenance_run.message IS 'Why a run failed.';
+COMMENT ON COLUMN audit.maintenance_run.message IS
+    'Why a run failed, or what it left to the next.';
 """
 
 DROP = """
@@ -208,7 +212,8 @@ DROP FUNCTION
     audit._partman_register, audit._partition_name, audit._periods, audit._is_covered,
     audit._create_partition, audit._create_partitions, audit._start_partitions,
     audit._partition_bounds, audit._argument_id, audit._tracked_table_id,
-    audit._refresh_tracked_tables, audit.set_partitioning, audit.schedule_jobs,
+    audit._refresh_tracked_tables, audit._unguarded, audit._guard_partitions,
+    audit.append_only, audit.set_partitioning, audit.schedule_jobs,
     audit.unschedule_jobs, audit.apply_privileges;
 """
 

@@ -10,6 +10,7 @@ from trail import Connection, Row, acting_as, attached, refused, rows
 ITEMS = [
     "attached tables",
     "rendering of rows",
+    "append-only",
     "future partitions",
     "default partitions",
     "last maintenance",
