@@ -78,6 +78,7 @@ CREATE TABLE audit.tracked_table (
     table_name text NOT NULL,
     mode text NOT NULL,
     key_columns text[] NOT NULL,
+    key_is_unique boolean NOT NULL,
     attached_at timestamptz NOT NULL DEFAULT now(),
     attached_by text NOT NULL,
     detached_at timestamptz,
@@ -96,6 +97,8 @@ COMMENT ON COLUMN audit.tracked_table.mode IS
     'Capture: by statement or by row.';
 COMMENT ON COLUMN audit.tracked_table.key_columns IS
     'Columns that identify a row; empty for a table without a key.';
+COMMENT ON COLUMN audit.tracked_table.key_is_unique IS
+    'Whether a unique index covered the key columns when the table was attached.';
 COMMENT ON COLUMN audit.tracked_table.attached_at IS 'When the table was last attached.';
 COMMENT ON COLUMN audit.tracked_table.attached_by IS 'Session user who last attached the table.';
 COMMENT ON COLUMN audit.tracked_table.detached_at IS

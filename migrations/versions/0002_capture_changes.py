@@ -11,7 +11,7 @@ SQL: tuple[str, ...] = (
     "functions/_wide_row_key.sql",
     "functions/_row_key.sql",
     "functions/_context_columns.sql",
-    "functions/_refuse_context.sql",
+    "functions/_check_context.sql",
     "triggers/capture_row.sql",
     "triggers/capture_insert.sql",
     "triggers/capture_update.sql",
@@ -57,7 +57,7 @@ DROP FUNCTION
     audit.attach, audit.detach, audit.set_context, audit._missing_triggers,
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
-    audit._unregister_table, audit._context_columns, audit._refuse_context,
+    audit._unregister_table, audit._context_columns, audit._check_context,
     audit._row_key, audit._wide_row_key, audit._foreign_casts;
 """
 

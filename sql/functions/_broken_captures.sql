@@ -1,6 +1,7 @@
 -- How many attached tables are not captured as they should be: a trigger missing, disabled or
--- altered, a key column renamed or dropped, the table gone, made a partition of another, or one
--- that inherits by now and yet is captured by statement.
+-- altered, a key column renamed or dropped, a key no longer unique (its name may by now be that of
+-- another column), the table gone, made a partition of another, or one that inherits by now and yet
+-- is captured by statement.
 CREATE OR REPLACE FUNCTION audit._broken_captures()
     RETURNS bigint
     LANGUAGE sql
@@ -18,6 +19,7 @@ AS $_broken_captures$
             OR (k.mode = 'statement' AND EXISTS (
                 SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhparent, i.inhrelid)))
             OR EXISTS (SELECT FROM audit._missing_triggers(c.oid, k.mode, k.id, k.key_columns))
+            OR (k.key_is_unique AND NOT audit._is_unique_key(c.oid, k.key_columns))
             OR EXISTS (SELECT FROM unnest(k.key_columns) AS name
                         WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
                                            WHERE a.attrelid = c.oid AND a.attname = name

@@ -41,10 +41,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
-    IF jsonb_typeof(v_context) <> 'object' THEN
-        PERFORM audit._refuse_context(v_context);
+    IF NULLIF(current_setting('audit.context', true), '') NOT LIKE '{"%}'
+            OR octet_length(current_setting('audit.context', true)) > 2500 THEN
+        PERFORM audit._check_context(current_setting('audit.context', true));
     END IF;
+    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
 
     IF NOT v_more AND v_old IS NOT NULL THEN
         INSERT INTO audit.event (

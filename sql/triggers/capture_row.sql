@@ -54,10 +54,11 @@ BEGIN
             RETURN NULL;
         END IF;
     END IF;
-    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
-    IF jsonb_typeof(v_context) <> 'object' THEN
-        PERFORM audit._refuse_context(v_context);
+    IF NULLIF(current_setting('audit.context', true), '') NOT LIKE '{"%}'
+            OR octet_length(current_setting('audit.context', true)) > 2500 THEN
+        PERFORM audit._check_context(current_setting('audit.context', true));
     END IF;
+    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
     INSERT INTO audit.event (
         started_at, occurred_at, xid, tracked_table_id, action,
         row_key, old_values, new_values,

@@ -11,10 +11,11 @@ AS $capture_truncate$
 DECLARE
     v_context jsonb;
 BEGIN
-    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
-    IF jsonb_typeof(v_context) <> 'object' THEN
-        PERFORM audit._refuse_context(v_context);
+    IF NULLIF(current_setting('audit.context', true), '') NOT LIKE '{"%}'
+            OR octet_length(current_setting('audit.context', true)) > 2500 THEN
+        PERFORM audit._check_context(current_setting('audit.context', true));
     END IF;
+    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
     INSERT INTO audit.event (
         started_at, occurred_at, xid, tracked_table_id, action, actor, actor_type, actor_label,
         metadata, backend_pid, client_port, client_addr, database_user, database_role,

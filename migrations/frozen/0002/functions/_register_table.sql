@@ -15,6 +15,7 @@ DECLARE
     v_schema text;
     v_name text;
     v_id integer;
+    v_is_unique boolean := audit._is_unique_key(p_table, p_key_columns);
 BEGIN
     /* current_user is the owner here: who called is the role that was set, or who logged in */
     IF NOT has_table_privilege(COALESCE(NULLIF(current_setting('role'), 'none'), session_user),
@@ -31,7 +32,8 @@ BEGIN
       JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
       JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
      WHERE k.id = audit._tracked_table_id(p_table) AND k.mode = p_mode
-       AND k.key_columns = p_key_columns AND k.detached_at IS NULL;
+       AND k.key_columns = p_key_columns AND k.key_is_unique = v_is_unique
+       AND k.detached_at IS NULL;
     IF FOUND THEN
         RETURN v_id;
     END IF;
@@ -45,18 +47,21 @@ BEGIN
 
     v_id := audit._tracked_table_id(p_table);
     IF v_id IS NULL THEN
-        INSERT INTO audit.tracked_table (schema_name, table_name, mode, key_columns, attached_by)
-        VALUES (v_schema, v_name, p_mode, p_key_columns, session_user)
+        INSERT INTO audit.tracked_table (
+            schema_name, table_name, mode, key_columns, key_is_unique, attached_by)
+        VALUES (v_schema, v_name, p_mode, p_key_columns, v_is_unique, session_user)
         RETURNING id INTO v_id;
     ELSE
         UPDATE audit.tracked_table
            SET mode = p_mode,
                key_columns = p_key_columns,
+               key_is_unique = v_is_unique,
                attached_at = CASE WHEN detached_at IS NULL THEN attached_at ELSE now() END,
                attached_by = CASE WHEN detached_at IS NULL THEN attached_by ELSE session_user END,
                detached_at = NULL
          WHERE id = v_id
-           AND (mode, key_columns, detached_at) IS DISTINCT FROM (p_mode, p_key_columns, NULL);
+           AND (mode, key_columns, key_is_unique, detached_at)
+               IS DISTINCT FROM (p_mode, p_key_columns, v_is_unique, NULL);
     END IF;
     RETURN v_id;
 END;
