@@ -740,6 +740,21 @@ def test_what_ddl_does_to_rows_leaves_no_event(own_shop: Database, root: Connect
     assert captured(root) == WELL
 
 
+def test_a_table_swapped_for_another_stays_attached_under_its_new_name(
+    own_shop: Database, root: Connection
+) -> None:
+    """As documented; the other table must be attached as well."""
+    with session(own_shop, "owner") as owner:
+        owner.execute("ALTER TABLE shop.t RENAME TO old; CREATE TABLE shop.t (LIKE shop.old)")
+        owner.execute("INSERT INTO shop.t VALUES (1); INSERT INTO shop.old VALUES (2)")
+    root.execute("SELECT audit.run_maintenance()")
+    assert [row["row_key"] for row in events(root)] == [{"id": 2}]
+    names = rows(root, "SELECT table_name FROM audit.tracked_table ORDER BY id")
+    assert [row["table_name"] for row in names] == ["old", "by_row"]
+    root.execute("SELECT audit.attach('shop.t')")
+    assert value(root, "SELECT count(*) FROM audit.tracked_table") == 3
+
+
 def test_a_prepared_statement_from_before_is_captured(own_shop: Database, root: Connection) -> None:
     with session(own_shop, "owner") as owner:
         owner.execute("CREATE TABLE shop.late (id integer PRIMARY KEY)")
