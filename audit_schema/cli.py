@@ -121,17 +121,89 @@ def attach(
     key: Annotated[
         list[str] | None, typer.Option(help="Key column, repeatable; default: the primary key.")
     ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Column to leave out, repeatable.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to record besides the key, repeatable; no other is."),
+    ] = None,
+    redact: Annotated[
+        list[str] | None, typer.Option(help="Column to record as a constant, repeatable.")
+    ] = None,
+    hash_: Annotated[
+        list[str] | None,
+        typer.Option("--hash", help="Column to record as a keyed hash, repeatable."),
+    ] = None,
+    require_actor: Annotated[
+        bool, typer.Option("--require-actor", help="Refuse writes without an actor.")
+    ] = False,
+    enable_always: Annotated[
+        bool,
+        typer.Option(
+            "--enable-always",
+            help="Capture also logical replication and session_replication_role = replica.",
+        ),
+    ] = False,
     url: Url = None,
 ) -> None:
     """Record the changes of tables from now on; all of them or none.
 
-    Example: audit-schema attach orders customers
+    Run again, it says anew how to: what is left out goes back to its default.
+
+    Example: audit-schema attach patients --redact ssn --hash email --require-actor
     """
-    statement = "SELECT audit.attach(p_table => %s::regclass, p_mode => %s, p_key_columns => %s)"
+    statement = """
+        SELECT audit.attach(
+            p_table => %(table)s::regclass, p_mode => %(mode)s, p_key_columns => %(key)s,
+            p_exclude => %(exclude)s, p_only => %(only)s, p_redact => %(redact)s,
+            p_hash => %(hash)s, p_require_actor => %(require_actor)s,
+            p_enable_always => %(enable_always)s)"""
+    arguments = {
+        "mode": mode,
+        "key": key or None,
+        "exclude": exclude or [],
+        "only": only or [],
+        "redact": redact or [],
+        "hash": hash_ or [],
+        "require_actor": require_actor,
+        "enable_always": enable_always,
+    }
     with _connect(url) as connection:
         for table in tables:
-            connection.execute(statement, [table, mode, key or None])
+            connection.execute(statement, {"table": table, **arguments})
     typer.echo(f"attached: {', '.join(tables)}")
+
+
+@app.command()
+def baseline(
+    table: Annotated[str, typer.Argument(help="Table as in SQL: orders, 'shop.\"Order\"'.")],
+    batch: Annotated[int, typer.Option(min=1, help="Rows of a transaction.")] = 10_000,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Record the rows that an attached table has now, so that their first change can be undone.
+
+    Batch by batch, each in a transaction of its own; interrupted, it goes on where it was.
+
+    Example: audit-schema baseline orders --batch 50000
+    """
+    from audit_schema import display
+
+    expected = "SELECT reltuples::bigint AS rows FROM pg_class WHERE oid = %s::regclass"
+    statement = "SELECT audit.record_baseline(p_table => %s::regclass, p_limit => %s) AS rows"
+    with _connect(url) as connection:
+        connection.autocommit = True
+        total = _row(connection, expected, [table])["rows"]
+        with display.progress(table, total if total > 0 else None) as advance:
+            done = 0
+            while rows := _row(connection, statement, [table, batch])["rows"]:
+                done += rows
+                advance(rows)
+    if as_json:
+        _print_json({"table": table, "rows": done})
+    else:
+        typer.echo(f"{table}: {done} rows recorded")
 
 
 @app.command()
@@ -159,6 +231,27 @@ def status(as_json: Json = False, url: Url = None) -> None:
     else:
         _print_states(rows)
     if any(row["state"] == "warning" for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(as_json: Json = False, url: Url = None) -> None:
+    """Look for what keeps the trail from being complete and true; exit code 1 when there is any.
+
+    Triggers that are missing, disabled or altered, tables that must be attached and are not,
+    altered functions, and all that status warns of. For CI and monitoring.
+
+    Example: audit-schema check --json
+    """
+    with _connect(url) as connection:
+        rows = _rows(connection, "SELECT subject, problem, remedy FROM audit.check()")
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        _print_states(rows)
+    else:
+        typer.echo("no problems found")
+    if rows:
         raise typer.Exit(1)
 
 

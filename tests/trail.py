@@ -35,8 +35,22 @@ def events(
     connection: Connection, table: str | None = None, columns: Sequence[str] = CHANGED
 ) -> list[Row]:
     """The changes of a table (bare name) or of all, in the order in which they were recorded."""
-    query = "SELECT * FROM audit.change WHERE %s::text IS NULL OR table_name = %s ORDER BY event_id"
+    query = """
+        SELECT * FROM audit.change
+         WHERE action IN ('insert', 'update', 'delete', 'truncate')
+           AND (%s::text IS NULL OR table_name = %s)
+         ORDER BY event_id
+    """
     return [{name: row[name] for name in columns} for row in rows(connection, query, (table,) * 2)]
+
+
+def acts(connection: Connection, columns: Sequence[str] = CHANGED) -> list[Row]:
+    """What was done to the capture of tables, in the order in which it was recorded."""
+    query = """
+        SELECT * FROM audit.change
+         WHERE action NOT IN ('insert', 'update', 'delete', 'truncate') ORDER BY event_id
+    """
+    return [{name: row[name] for name in columns} for row in rows(connection, query)]
 
 
 def event(action: str, row_key: Any = None, old_values: Any = None, new_values: Any = None) -> Row:

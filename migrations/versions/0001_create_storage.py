@@ -22,12 +22,17 @@ SQL: tuple[str, ...] = (
     "functions/_start_partitions.sql",
     "functions/_argument_id.sql",
     "functions/_tracked_table_id.sql",
+    "functions/_context_columns.sql",
+    "functions/_check_context.sql",
+    "functions/_record_act.sql",
     "functions/_refresh_tracked_tables.sql",
     "functions/set_partitioning.sql",
     "functions/run_maintenance.sql",
     "functions/schedule_jobs.sql",
     "functions/unschedule_jobs.sql",
     "functions/apply_privileges.sql",
+    "functions/_objects.sql",
+    "functions/_remember_objects.sql",
 )
 
 TABLES = """
@@ -42,6 +47,7 @@ CREATE TABLE audit.setting (
     partition_backend text NOT NULL DEFAULT 'native',
     premake integer NOT NULL DEFAULT 4,
     default_window interval NOT NULL DEFAULT '90 days',
+    must_attach text[] NOT NULL DEFAULT '{}',
     admin_role text NOT NULL,
     reader_role text NOT NULL,
     nobody_role text NOT NULL,
@@ -63,6 +69,9 @@ COMMENT ON COLUMN audit.setting.partition_backend IS
 COMMENT ON COLUMN audit.setting.premake IS 'Number of future partitions to keep ready.';
 COMMENT ON COLUMN audit.setting.default_window IS
     'How far back the read functions look when no start is given.';
+COMMENT ON COLUMN audit.setting.must_attach IS
+    'Tables that audit.check() misses when they are not attached: patterns of LIKE for '
+    'schema.table, such as shop.%; one that starts with ! makes an exception.';
 COMMENT ON COLUMN audit.setting.admin_role IS
     'Role whose members attach tables and run maintenance.';
 COMMENT ON COLUMN audit.setting.reader_role IS 'Role whose members read the trail.';
@@ -79,6 +88,9 @@ CREATE TABLE audit.tracked_table (
     mode text NOT NULL,
     key_columns text[] NOT NULL,
     key_is_unique boolean NOT NULL,
+    policy jsonb NOT NULL DEFAULT '{}',
+    require_actor boolean NOT NULL DEFAULT false,
+    enable_always boolean NOT NULL DEFAULT false,
     attached_at timestamptz NOT NULL DEFAULT now(),
     attached_by text NOT NULL,
     detached_at timestamptz,
@@ -99,6 +111,13 @@ COMMENT ON COLUMN audit.tracked_table.key_columns IS
     'Columns that identify a row; empty for a table without a key.';
 COMMENT ON COLUMN audit.tracked_table.key_is_unique IS
     'Whether a unique index covered the key columns when the table was attached.';
+COMMENT ON COLUMN audit.tracked_table.policy IS
+    'Columns that are not recorded as they are, as lists by treatment: exclude (left out), only '
+    '(all others left out), redact (a constant), hash (HMAC-SHA-256).';
+COMMENT ON COLUMN audit.tracked_table.require_actor IS 'Whether writes without an actor fail.';
+COMMENT ON COLUMN audit.tracked_table.enable_always IS
+    'Whether the triggers also fire for logical replication and session_replication_role = '
+    'replica.';
 COMMENT ON COLUMN audit.tracked_table.attached_at IS 'When the table was last attached.';
 COMMENT ON COLUMN audit.tracked_table.attached_by IS 'Session user who last attached the table.';
 COMMENT ON COLUMN audit.tracked_table.detached_at IS
@@ -151,7 +170,9 @@ COMMENT ON COLUMN audit.event.client_port IS
     'TCP port of the client; NULL for a Unix-domain socket.';
 COMMENT ON COLUMN audit.event.client_addr IS
     'Address of the client (of the pooler, behind one); NULL for a Unix-domain socket.';
-COMMENT ON COLUMN audit.event.action IS 'insert, update, delete or truncate.';
+COMMENT ON COLUMN audit.event.action IS
+    'insert, update, delete or truncate; baseline for a row that was there before; attach, '
+    'detach, rename or drop for acts on the table itself.';
 COMMENT ON COLUMN audit.event.actor IS
     'Who is accountable, as the application said; NULL when it said nothing.';
 COMMENT ON COLUMN audit.event.actor_type IS 'Kind of actor, such as user or service.';
@@ -167,9 +188,66 @@ COMMENT ON COLUMN audit.event.row_key IS
     'Key columns of the row as a JSON object (after the change); the whole row for a table '
     'without a key; NULL for truncate.';
 COMMENT ON COLUMN audit.event.old_values IS
-    'delete: the whole row; update: the changed columns before. NULL for insert and truncate.';
+    'delete: the whole row; update: the changed columns before. NULL for insert and truncate. Of '
+    'acts on the table: what was so before.';
 COMMENT ON COLUMN audit.event.new_values IS
-    'insert: the whole row; update: the changed columns after. NULL for delete and truncate.';
+    'insert, baseline: the whole row; update: the changed columns after. NULL for delete and '
+    'truncate. Of acts on the table: what is so after.';
+
+CREATE TABLE audit.hash_key (
+    singleton boolean NOT NULL DEFAULT true,
+    inner_pad bytea NOT NULL,
+    outer_pad bytea NOT NULL,
+    CONSTRAINT hash_key_pkey PRIMARY KEY (singleton),
+    CONSTRAINT hash_key_is_single CHECK (singleton)
+);
+COMMENT ON TABLE audit.hash_key IS
+    'The secret of hashed columns, for the owner only; one row. Without it nobody can tell by '
+    'trying which value a hash stands for.';
+COMMENT ON COLUMN audit.hash_key.singleton IS 'Always true: there is one row.';
+COMMENT ON COLUMN audit.hash_key.inner_pad IS
+    'A random key of 32 bytes, filled up with zeros to 64, each byte XOR 0x36 (RFC 2104).';
+COMMENT ON COLUMN audit.hash_key.outer_pad IS 'The same key, each byte XOR 0x5c.';
+INSERT INTO audit.hash_key (inner_pad, outer_pad)
+    SELECT decode(string_agg(lpad(to_hex(b # 54), 2, '0'), '' ORDER BY i), 'hex'),
+           decode(string_agg(lpad(to_hex(b # 92), 2, '0'), '' ORDER BY i), 'hex')
+      FROM (SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+                   || decode(repeat('00', 32), 'hex') AS key) AS random
+     CROSS JOIN generate_series(0, 63) AS i
+     CROSS JOIN LATERAL get_byte(key, i) AS b;
+
+CREATE TABLE audit.baseline (
+    tracked_table_id integer NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    recorded bigint NOT NULL,
+    position jsonb,
+    CONSTRAINT baseline_pkey PRIMARY KEY (tracked_table_id)
+);
+COMMENT ON TABLE audit.baseline IS
+    'How far the present rows of tables were recorded; see audit.record_baseline().';
+COMMENT ON COLUMN audit.baseline.tracked_table_id IS 'The table: audit.tracked_table.id.';
+COMMENT ON COLUMN audit.baseline.started_at IS 'When its first batch was recorded.';
+COMMENT ON COLUMN audit.baseline.finished_at IS
+    'When its last batch was recorded; NULL while rows are left.';
+COMMENT ON COLUMN audit.baseline.recorded IS 'Number of rows recorded.';
+COMMENT ON COLUMN audit.baseline.position IS
+    'Primary key of the last row recorded; NULL when all are.';
+
+CREATE TABLE audit.installed_object (
+    identity text NOT NULL,
+    checksum text NOT NULL,
+    server_major integer NOT NULL,
+    CONSTRAINT installed_object_pkey PRIMARY KEY (identity)
+);
+COMMENT ON TABLE audit.installed_object IS
+    'Functions and views of the schema audit as the last upgrade left them, for audit.check().';
+COMMENT ON COLUMN audit.installed_object.identity IS
+    'Name; of a function with the types of its arguments.';
+COMMENT ON COLUMN audit.installed_object.checksum IS
+    'SHA-256 in hexadecimal; see audit._objects().';
+COMMENT ON COLUMN audit.installed_object.server_major IS
+    'Major version of the PostgreSQL that it was computed on.';
 
 CREATE TABLE audit.maintenance_run (
     id bigint GENERATED BY DEFAULT AS IDENTITY,
@@ -209,7 +287,8 @@ $guard$;
 DROP VIEW audit.partition;
 DROP TABLE audit.event, audit.tracked_table;
 DROP FUNCTION audit.run_maintenance;
-DROP TABLE audit.maintenance_run, audit.setting;
+DROP TABLE audit.maintenance_run, audit.setting, audit.hash_key,
+    audit.installed_object, audit.baseline;
 DROP FUNCTION
     audit._partman_schema, audit._partman_remedy, audit._partman_forget,
     audit._partman_register, audit._partition_name, audit._periods, audit._is_covered,
@@ -217,7 +296,8 @@ DROP FUNCTION
     audit._partition_bounds, audit._argument_id, audit._tracked_table_id,
     audit._refresh_tracked_tables, audit._unguarded, audit._guard_partitions,
     audit.append_only, audit.set_partitioning, audit.schedule_jobs,
-    audit.unschedule_jobs, audit.apply_privileges;
+    audit.unschedule_jobs, audit.apply_privileges, audit._record_act, audit._check_context,
+    audit._context_columns, audit._remember_objects, audit._objects;
 """
 
 
@@ -227,7 +307,8 @@ def upgrade() -> None:
     run_verbatim(
         "SELECT audit.set_partitioning(partition_interval, premake) FROM audit.setting;\n"
         "SELECT audit.run_maintenance();\n"
-        "SELECT audit.apply_privileges();"
+        "SELECT audit.apply_privileges();\n"
+        "SELECT audit._remember_objects();"
     )
 
 

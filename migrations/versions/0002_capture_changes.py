@@ -10,8 +10,12 @@ SQL: tuple[str, ...] = (
     "functions/_row_to_jsonb.sql",
     "functions/_wide_row_key.sql",
     "functions/_row_key.sql",
-    "functions/_context_columns.sql",
-    "functions/_check_context.sql",
+    "functions/_has_foreign_types.sql",
+    "functions/_policy.sql",
+    "functions/_mask.sql",
+    "functions/_apply_policy.sql",
+    "functions/_recorded_key.sql",
+    "functions/_refuse_anonymous.sql",
     "triggers/capture_row.sql",
     "triggers/capture_insert.sql",
     "triggers/capture_update.sql",
@@ -23,8 +27,12 @@ SQL: tuple[str, ...] = (
     "functions/_check_attachable.sql",
     "functions/_check_mode.sql",
     "functions/_check_key.sql",
+    "functions/_check_policy.sql",
+    "functions/_policy_argument.sql",
     "functions/_trigger_definitions.sql",
     "functions/_missing_triggers.sql",
+    "functions/_write_baseline.sql",
+    "functions/record_baseline.sql",
     "functions/attach.sql",
     "functions/detach.sql",
     "functions/set_context.sql",
@@ -54,18 +62,20 @@ DROP FUNCTION
     audit.capture_row, audit.capture_insert, audit.capture_update, audit.capture_delete,
     audit.capture_truncate CASCADE;
 DROP FUNCTION
-    audit.attach, audit.detach, audit.set_context, audit._missing_triggers,
+    audit.attach, audit.record_baseline, audit._write_baseline, audit.detach, audit.set_context,
+    audit._missing_triggers,
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
-    audit._unregister_table, audit._context_columns, audit._check_context,
-    audit._row_key, audit._wide_row_key, audit._foreign_casts;
+    audit._unregister_table, audit._row_key, audit._wide_row_key, audit._foreign_casts,
+    audit._check_policy, audit._policy_argument, audit._recorded_key, audit._refuse_anonymous,
+    audit._has_foreign_types, audit._policy, audit._apply_policy, audit._mask;
 """
 
 
 def upgrade() -> None:
     replace(revision, *SQL)
-    run_verbatim("SELECT audit.apply_privileges();")
+    run_verbatim("SELECT audit.apply_privileges(); SELECT audit._remember_objects();")
 
 
 def downgrade() -> None:
-    run_verbatim(DROP)
+    run_verbatim(DROP + "SELECT audit._remember_objects();")

@@ -20,25 +20,31 @@ SQL: tuple[str, ...] = (
     "functions/history.sql",
     "functions/transaction_changes.sql",
     "functions/actor_activity.sql",
-    "functions/_broken_captures.sql",
+    "functions/_attach_call.sql",
+    "functions/_table_problems.sql",
+    "functions/_object_problems.sql",
+    "functions/_uncovered_tables.sql",
     "functions/status.sql",
+    "functions/check.sql",
 )
 
 DROP = """
-DROP FUNCTION audit.history, audit.transaction_changes, audit.actor_activity, audit.status;
+DROP FUNCTION
+    audit.history, audit.transaction_changes, audit.actor_activity, audit.status, audit.check;
 DROP FUNCTION audit._as_change;
 DROP VIEW audit.column_change, audit.change;
 DROP FUNCTION
     audit.transaction_id, audit._transaction_key, audit._cursor, audit._cursor_parts,
-    audit._page_start, audit._cast_key, audit._key_type, audit._broken_captures,
+    audit._page_start, audit._cast_key, audit._key_type, audit._table_problems,
+    audit._attach_call, audit._object_problems, audit._uncovered_tables,
     audit._microseconds, audit._from_microseconds;
 """
 
 
 def upgrade() -> None:
     replace(revision, *SQL)
-    run_verbatim("SELECT audit.apply_privileges();")
+    run_verbatim("SELECT audit.apply_privileges(); SELECT audit._remember_objects();")
 
 
 def downgrade() -> None:
-    run_verbatim(DROP)
+    run_verbatim(DROP + "SELECT audit._remember_objects();")

@@ -44,7 +44,8 @@ BEGIN
          CROSS JOIN LATERAL audit._as_change(page.event, v_from, v_to) AS c
          ORDER BY c.occurred_at DESC, c.event_id DESC;
     ELSE
-        v_key := audit._cast_key(p_table, v_table.key_columns, p_key);
+        v_key := audit._recorded_key(
+            v_id, audit._cast_key(p_table, v_table.key_columns, p_key));
         RETURN QUERY
         SELECT c.*
           FROM (SELECT e FROM audit.event AS e

@@ -1,5 +1,6 @@
 -- Record one event for a TRUNCATE; it carries no rows.
--- Fired AFTER the statement. Argument: id of the tracked table.
+-- Fired AFTER the statement. Arguments: id of the tracked table; a second one where an actor is
+-- required.
 -- SECURITY DEFINER: the writer has no right on the trail.
 CREATE OR REPLACE FUNCTION audit.capture_truncate()
     RETURNS trigger
@@ -16,6 +17,9 @@ BEGIN
         PERFORM audit._check_context(current_setting('audit.context', true));
     END IF;
     v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
+    IF TG_NARGS > 1 AND v_context ->> 'actor' IS NULL THEN
+        PERFORM audit._refuse_anonymous(TG_RELID);
+    END IF;
     INSERT INTO audit.event (
         started_at, occurred_at, xid, tracked_table_id, action, actor, actor_type, actor_label,
         metadata, backend_pid, client_port, client_addr, database_user, database_role,

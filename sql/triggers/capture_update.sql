@@ -34,7 +34,8 @@ DECLARE
     v_key jsonb;
     v_same text[];
     v_context jsonb;
-    v_omitted text[];
+    v_plain boolean;
+    v_policy jsonb;
     v_first bigint;
 BEGIN
     /* the first row, and whether there are more: see capture_insert */
@@ -54,6 +55,9 @@ BEGIN
         PERFORM audit._check_context(current_setting('audit.context', true));
     END IF;
     v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
+    IF TG_NARGS > 3 AND v_context ->> 'actor' IS NULL THEN
+        PERFORM audit._refuse_anonymous(TG_RELID);
+    END IF;
 
     IF NOT v_more AND v_pair IS NOT NULL THEN
         v_old := v_pair[1];
@@ -84,7 +88,8 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    v_omitted := TG_ARGV[2]::text[];
+    v_plain := v_pair IS NOT NULL OR NOT audit._has_foreign_types(TG_RELID);
+    v_policy := audit._policy(TG_RELID, TG_ARGV[2]);
     v_first := nextval('audit.event_id_seq');
     INSERT INTO audit.event (
         id, context_id, started_at, occurred_at, xid, tracked_table_id, action, row_key,
@@ -93,15 +98,16 @@ BEGIN
     SELECT CASE WHEN d.position = 1 THEN v_first ELSE nextval('audit.event_id_seq') END,
            CASE WHEN d.position > 1 THEN v_first END,
            now(), clock_timestamp(), txid_current(), v_table, 'update',
-           audit._row_key(d.row, v_key_columns, TG_RELID), d.old, d.new,
+           audit._apply_policy(audit._row_key(d.row, v_key_columns, TG_RELID), v_policy),
+           d.old, d.new,
            v_context ->> 'actor', c.*
-      FROM (SELECT p.new AS row, p.old - s.same AS old, p.new - s.same AS new,
+      FROM (SELECT p.new AS row, v.old, v.new,
                    row_number() OVER (ORDER BY p.position) AS position
               FROM (SELECT o.position,
-                           CASE WHEN v_pair IS NOT NULL THEN to_jsonb(o.row)
-                                ELSE audit._row_to_jsonb(o.row) - v_omitted END AS old,
-                           CASE WHEN v_pair IS NOT NULL THEN to_jsonb(n.row)
-                                ELSE audit._row_to_jsonb(n.row) - v_omitted END AS new
+                           CASE WHEN v_plain THEN to_jsonb(o.row)
+                                ELSE audit._row_to_jsonb(o.row) END AS old,
+                           CASE WHEN v_plain THEN to_jsonb(n.row)
+                                ELSE audit._row_to_jsonb(n.row) END AS new
                       FROM (SELECT r.*::record AS row, row_number() OVER () AS position
                               FROM old_rows AS r) AS o
                       JOIN (SELECT r.*::record AS row, row_number() OVER () AS position
@@ -111,7 +117,10 @@ BEGIN
                    SELECT ARRAY(SELECT e.key FROM jsonb_each(p.old) AS e
                                  WHERE ROW(e.value)::record OPERATOR(pg_catalog.*=)
                                        ROW(p.new -> e.key)::record) AS same OFFSET 0) AS s
-             WHERE p.old - s.same <> '{}' OFFSET 0) AS d
+             CROSS JOIN LATERAL (
+                   SELECT audit._apply_policy(p.old - s.same, v_policy) AS old,
+                          audit._apply_policy(p.new - s.same, v_policy) AS new OFFSET 0) AS v
+             WHERE v.old <> '{}' OFFSET 0) AS d
       LEFT JOIN audit._context_columns(v_context) AS c ON d.position = 1;
     RETURN NULL;
 END;

@@ -37,7 +37,9 @@ COMMENT ON COLUMN audit.change.actor IS
     'Who is accountable, as the application said; NULL when it said nothing.';
 COMMENT ON COLUMN audit.change.actor_type IS 'Kind of actor, such as user or service.';
 COMMENT ON COLUMN audit.change.actor_label IS 'Readable name of the actor at that time.';
-COMMENT ON COLUMN audit.change.action IS 'insert, update, delete or truncate.';
+COMMENT ON COLUMN audit.change.action IS
+    'insert, update, delete or truncate; baseline for a row that was there before; attach, detach, '
+    'rename or drop for acts on the table itself.';
 COMMENT ON COLUMN audit.change.table_schema IS 'Schema of the table, as last known.';
 COMMENT ON COLUMN audit.change.table_name IS 'Name of the table, as last known.';
 COMMENT ON COLUMN audit.change.row_key IS

@@ -9,9 +9,17 @@ from servers import Database
 from trail import Connection, acting_as, attached, event, events, refused, rows
 
 PUBLIC = {"set_context"}
-READ_FUNCTIONS = {"history", "transaction_changes", "actor_activity", "status", "transaction_id"}
+READ_FUNCTIONS = {
+    "history",
+    "transaction_changes",
+    "actor_activity",
+    "status",
+    "check",
+    "transaction_id",
+}
 WRITE_FUNCTIONS = {
     "attach",
+    "record_baseline",
     "detach",
     "run_maintenance",
     "set_partitioning",
@@ -21,6 +29,7 @@ WRITE_FUNCTIONS = {
 READABLE = {
     "change",
     "column_change",
+    "baseline",
     "event",
     "partition",
     "tracked_table",
@@ -121,7 +130,7 @@ def test_the_application_is_refused_in_practice(database: Database) -> None:
             "actor_activity('ann')",
             "_context_columns('{}')",
             "_check_context('{}')",
-            "_register_table('pg_class', 'row', '{}')",
+            "_register_table('pg_class', NULL)",
             "apply_privileges()",
         ):
             refused(app, errors.InsufficientPrivilege, f"SELECT audit.{call}")

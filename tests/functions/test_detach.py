@@ -26,7 +26,8 @@ def test_detach_stops_capture_and_keeps_the_history(tx: Connection, mode: str) -
     tx.execute(f"INSERT INTO {table} VALUES (2); UPDATE {table} SET id = id + 5; TRUNCATE {table}")
     assert triggers(tx, table) == []
     assert [row["row_key"] for row in events(tx)] == [{"id": 1}]
-    assert len(rows(tx, "SELECT * FROM audit.history(%s)", (table,))) == 1
+    history = rows(tx, "SELECT * FROM audit.history(%s)", (table,))
+    assert [row["action"] for row in history] == ["detach", "insert"]
     assert value(tx, "SELECT detached_at = now() FROM audit.tracked_table") is True
 
 
@@ -91,6 +92,7 @@ def test_a_detached_table_that_was_renamed_keeps_its_history_under_its_id(tx: Co
     table = attached(tx, "id integer PRIMARY KEY")
     tx.execute(f"INSERT INTO {table} VALUES (1)")
     tx.execute("SELECT audit.detach(%s)", (table,))
-    [before] = rows(tx, "SELECT tracked_table_id FROM audit.change")
+    before = rows(tx, "SELECT tracked_table_id FROM audit.change")
+    assert len(before) == 2
     tx.execute(f"DROP TABLE {table}")
-    assert rows(tx, "SELECT tracked_table_id FROM audit.change") == [before]
+    assert rows(tx, "SELECT tracked_table_id FROM audit.change") == before

@@ -41,7 +41,7 @@ def test_a_missing_or_disabled_trigger_is_a_warning(tx: Connection) -> None:
         "warning",
         "1 of 1 not captured properly",
     )
-    assert "audit.attach" in found["remedy"]
+    assert "audit.check()" in found["remedy"]
     tx.execute("SELECT audit.attach(%s)", (table,))
     assert status(tx)["attached tables"]["state"] == "ok"
     tx.execute(f"ALTER TABLE {table} ENABLE REPLICA TRIGGER _audit_update")

@@ -249,7 +249,7 @@ def test_an_administrator_cannot_tell_the_trail_what_is_not_so(database: Databas
         admin.execute("SET ROLE audit_admin")
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState), admin.transaction():
             admin.execute("SELECT audit._unregister_table(1)")
-        forged = "SELECT audit._register_table(%s::regclass, 'row', '{}')"
+        forged = "SELECT audit._register_table(%s::regclass, NULL)"
         with pytest.raises(psycopg.errors.InsufficientPrivilege), admin.transaction():
             admin.execute(forged, [oid])
 

@@ -140,7 +140,7 @@ def test_a_role_that_may_not_create_roles_can_name_existing_ones(
         ).fetchone()
         readable = connection.execute(
             "SELECT has_table_privilege(%s, 'audit.change', 'SELECT'),"
-            " has_function_privilege(%s, 'audit.attach(regclass, text, text[])', 'EXECUTE'),"
+            " has_function_privilege(%s, to_regproc('audit.attach'), 'EXECUTE'),"
             " has_table_privilege('audit_reader', 'audit.change', 'SELECT')",
             (names["reader"], names["admin"]),
         ).fetchone()

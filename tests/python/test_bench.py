@@ -144,7 +144,7 @@ def written(stage: Stage[Shape], variant: Variant, writer: Writer) -> list[Row]:
             "SELECT action, row_key, old_values - 'updated_at' AS old_values,"
             "       new_values - 'updated_at' AS new_values, actor, metadata, database_user,"
             "       count(transaction_id) OVER () AS events_of_transactions"
-            "  FROM audit.change ORDER BY event_id",
+            "  FROM audit.change WHERE row_key IS NOT NULL ORDER BY event_id",
         )
 
 

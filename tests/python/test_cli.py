@@ -61,6 +61,53 @@ def test_attach_history_detach(command: Command, database: Database) -> None:
     assert command("history", TABLE).stdout.count("by 7") == 2
 
 
+def test_attach_with_a_policy(command: Command, database: Database) -> None:
+    policy = ["--exclude", "note", "--redact", "card", "--hash", "email", "--require-actor"]
+    with database.connect(autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE app_data.person"
+            " (id integer PRIMARY KEY, note text, card text, email text)"
+        )
+        assert command("attach", "app_data.person", *policy).exit_code == 0
+        query = "SELECT policy, require_actor FROM audit.tracked_table"
+        assert connection.execute(query).fetchone() == (
+            {"exclude": ["note"], "redact": ["card"], "hash": ["email"]},
+            True,
+        )
+        assert command("attach", "app_data.person", "--only", "note").exit_code == 0
+        assert connection.execute(query).fetchone() == ({"only": ["id", "note"]}, False)
+    command("detach", "app_data.person")
+    shown = command("history", "app_data.person").stdout
+    assert "detach" in shown
+    assert "require_actor" in shown
+    assert command("attach", "app_data.person", "--hash", "age").exit_code == 2
+
+
+def test_baseline(command: Command, database: Database) -> None:
+    with database.connect(autocommit=True) as connection:
+        connection.execute(f"INSERT INTO {TABLE} (id) SELECT generate_series(1, 25)")
+    assert command("baseline", TABLE).exit_code == 2
+    command("attach", TABLE)
+    assert command("baseline", TABLE, "--batch", "10").stdout == f"{TABLE}: 25 rows recorded\n"
+    again = command("baseline", TABLE, "--json").stdout
+    assert json.loads(again) == {"table": TABLE, "rows": 0}
+    assert "baseline" in command("history", TABLE, "17").stdout
+
+
+def test_check(command: Command, database: Database) -> None:
+    command("attach", TABLE)
+    found = command("check")
+    assert (found.exit_code, found.stdout) == (0, "no problems found\n")
+    assert command("check", "--json").stdout == "[]\n"
+    with database.connect(autocommit=True) as connection:
+        connection.execute(f"ALTER TABLE {TABLE} DISABLE TRIGGER _audit_insert")
+    found = command("check")
+    assert found.exit_code == 1
+    assert "_audit_insert" in found.stdout
+    [problem] = json.loads(command("check", "--json").stdout)
+    assert list(problem) == ["subject", "problem", "remedy"]
+
+
 def test_attach_all_or_none(command: Command) -> None:
     assert command("attach", TABLE, "missing").exit_code == 2
     assert command("detach", TABLE).stdout == f"{TABLE}: was not attached\n"

@@ -134,6 +134,21 @@ def test_a_forged_context_fails_the_statement_and_nothing_else(
     assert [row["row_key"] for row in events(db)] == [{"id": 7}, {"id": 2}]
 
 
+@pytest.mark.parametrize("context", ["ann", "[1]", '{"actor": "%s"}' % ("x" * 2501)])
+def test_acts_on_a_table_and_baselines_refuse_such_a_context_as_well(
+    tx: Connection, context: str
+) -> None:
+    table = attached(tx, "id integer PRIMARY KEY")
+    tx.execute("SELECT set_config('audit.context', %s, true)", (context,))
+    for call in ("detach", "record_baseline"):
+        refused(
+            tx,
+            errors.InvalidParameterValue,
+            f"SELECT audit.{call}('{table}')",
+            message="setting audit.context",
+        )
+
+
 def test_a_context_that_only_begins_and_ends_well_fails_as_json_does(tx: Connection) -> None:
     # to find out costs each statement more than the better message is worth
     table = attached(tx, "id integer PRIMARY KEY")

@@ -9,16 +9,17 @@ AS $apply_privileges$
 DECLARE
     c_everyone CONSTANT text[] := ARRAY['set_context'];
     c_reader CONSTANT text[] := ARRAY[
-        'history', 'transaction_changes', 'actor_activity', 'status', 'transaction_id',
+        'history', 'transaction_changes', 'actor_activity', 'status', 'check', 'transaction_id',
         '_argument_id', '_as_change', '_cast_key', '_cursor', '_cursor_parts',
         '_from_microseconds', '_key_type', '_microseconds', '_page_start', '_partition_bounds',
-        '_tracked_table_id', '_transaction_key', 'change', 'column_change', 'event', 'partition',
-        'tracked_table', 'maintenance_run', 'setting'];
+        '_recorded_key', '_tracked_table_id', '_transaction_key', 'change', 'column_change',
+        'event', 'partition', 'tracked_table', 'baseline', 'maintenance_run', 'setting'];
     -- who may attach may also make triggers by hand, and so events: the role is for trusted people
     c_admin CONSTANT text[] := ARRAY[
-        'attach', 'detach', '_check_attachable', '_check_key', '_check_mode', '_is_unique_key',
-        '_key_columns', '_foreign_casts', '_missing_triggers', '_trigger_definitions',
-        '_register_table', '_unregister_table',
+        'attach', 'detach', 'record_baseline', '_check_attachable', '_check_key', '_check_mode',
+        '_check_policy', '_is_unique_key', '_key_columns', '_foreign_casts', '_has_foreign_types',
+        '_policy_argument', '_missing_triggers', '_trigger_definitions', '_register_table',
+        '_unregister_table', '_row_to_jsonb', '_write_baseline',
         'capture_row', 'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',
         'run_maintenance', 'set_partitioning', 'schedule_jobs', 'unschedule_jobs'];
     v_setting audit.setting;
@@ -42,7 +43,8 @@ BEGIN
     LOOP
         EXECUTE format('GRANT %s TO %s', v_grant.privilege, v_grant.grantee);
     END LOOP;
-    EXECUTE format('GRANT UPDATE (default_window) ON audit.setting TO %I', v_setting.admin_role);
+    EXECUTE format('GRANT UPDATE (default_window, must_attach) ON audit.setting TO %I',
+                   v_setting.admin_role);
 
     /* to own something in a schema takes CREATE on it, for as long as it is handed over */
     IF to_regproc('audit._row_to_jsonb') IS NOT NULL THEN

@@ -1,10 +1,10 @@
 -- Write the row of a table in audit.tracked_table and return its id.
 -- Called by audit.attach(). SECURITY DEFINER: an administrator attaches, only the owner writes
--- our tables. A table that was detached, or dropped and made again, goes on under its old id.
+-- our tables. A table that was detached, or dropped and made again, goes on under its old id. What
+-- is not the first time a table is attached, and changes something, is recorded in the trail.
 CREATE OR REPLACE FUNCTION audit._register_table(
     p_table regclass,
-    p_mode text,
-    p_key_columns text[])
+    p_wanted audit.tracked_table)
     RETURNS integer
     LANGUAGE plpgsql
     VOLATILE
@@ -12,10 +12,8 @@ CREATE OR REPLACE FUNCTION audit._register_table(
     SET search_path = pg_catalog, pg_temp
 AS $_register_table$
 DECLARE
-    v_schema text;
-    v_name text;
-    v_id integer;
-    v_is_unique boolean := audit._is_unique_key(p_table, p_key_columns);
+    v_before audit.tracked_table;
+    v_after audit.tracked_table;
 BEGIN
     /* current_user is the owner here: who called is the role that was set, or who logged in */
     IF NOT has_table_privilege(COALESCE(NULLIF(current_setting('role'), 'none'), session_user),
@@ -27,46 +25,61 @@ BEGIN
     END IF;
 
     /* nothing to do, and so no lock, when all is as it was */
-    SELECT k.id INTO v_id
+    SELECT k.* INTO v_before
       FROM audit.tracked_table AS k
       JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
       JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
-     WHERE k.id = audit._tracked_table_id(p_table) AND k.mode = p_mode
-       AND k.key_columns = p_key_columns AND k.key_is_unique = v_is_unique
-       AND k.detached_at IS NULL;
+     WHERE k.id = audit._tracked_table_id(p_table) AND k.detached_at IS NULL
+       AND (k.mode, k.key_columns, k.key_is_unique, k.policy, k.require_actor, k.enable_always)
+           = (p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique, p_wanted.policy,
+              p_wanted.require_actor, p_wanted.enable_always);
     IF FOUND THEN
-        RETURN v_id;
+        RETURN v_before.id;
     END IF;
 
     /* one registration at a time; maintenance and readers go on */
     LOCK TABLE audit.tracked_table IN SHARE UPDATE EXCLUSIVE MODE;
     PERFORM audit._refresh_tracked_tables();
-    SELECT n.nspname, c.relname INTO v_schema, v_name
-      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE c.oid = p_table;
-
-    v_id := audit._tracked_table_id(p_table);
-    IF v_id IS NULL THEN
+    SELECT * INTO v_before FROM audit.tracked_table WHERE id = audit._tracked_table_id(p_table);
+    IF NOT FOUND THEN
         INSERT INTO audit.tracked_table (
-            schema_name, table_name, mode, key_columns, key_is_unique, attached_by)
-        VALUES (v_schema, v_name, p_mode, p_key_columns, v_is_unique, session_user)
-        RETURNING id INTO v_id;
-    ELSE
-        UPDATE audit.tracked_table
-           SET mode = p_mode,
-               key_columns = p_key_columns,
-               key_is_unique = v_is_unique,
-               attached_at = CASE WHEN detached_at IS NULL THEN attached_at ELSE now() END,
-               attached_by = CASE WHEN detached_at IS NULL THEN attached_by ELSE session_user END,
-               detached_at = NULL
-         WHERE id = v_id
-           AND (mode, key_columns, key_is_unique, detached_at)
-               IS DISTINCT FROM (p_mode, p_key_columns, v_is_unique, NULL);
+            schema_name, table_name, mode, key_columns, key_is_unique, policy, require_actor,
+            enable_always, attached_by)
+        SELECT n.nspname, c.relname, p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique,
+               p_wanted.policy, p_wanted.require_actor, p_wanted.enable_always, session_user
+          FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE c.oid = p_table
+        RETURNING * INTO v_after;
+        RETURN v_after.id;
     END IF;
-    RETURN v_id;
+
+    v_after := v_before;
+    v_after.mode := p_wanted.mode;
+    v_after.key_columns := p_wanted.key_columns;
+    v_after.key_is_unique := p_wanted.key_is_unique;
+    v_after.policy := p_wanted.policy;
+    v_after.require_actor := p_wanted.require_actor;
+    v_after.enable_always := p_wanted.enable_always;
+    v_after.detached_at := NULL;
+    IF v_before.detached_at IS NOT NULL THEN
+        v_after.attached_at := now();
+        v_after.attached_by := session_user;
+        DELETE FROM audit.baseline WHERE tracked_table_id = v_after.id;
+    END IF;
+    IF v_after IS DISTINCT FROM v_before THEN
+        UPDATE audit.tracked_table
+           SET (mode, key_columns, key_is_unique, policy, require_actor, enable_always,
+                attached_at, attached_by, detached_at)
+               = (v_after.mode, v_after.key_columns, v_after.key_is_unique, v_after.policy,
+                  v_after.require_actor, v_after.enable_always, v_after.attached_at,
+                  v_after.attached_by, v_after.detached_at)
+         WHERE id = v_after.id;
+        PERFORM audit._record_act(v_after.id, 'attach', to_jsonb(v_before), to_jsonb(v_after));
+    END IF;
+    RETURN v_after.id;
 END;
 $_register_table$;
 
-COMMENT ON FUNCTION audit._register_table(regclass, text, text[]) IS
+COMMENT ON FUNCTION audit._register_table(regclass, audit.tracked_table) IS
     'Internal: write the row of a table in audit.tracked_table; returns its id.';
-REVOKE ALL ON FUNCTION audit._register_table(regclass, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit._register_table(regclass, audit.tracked_table) FROM PUBLIC;

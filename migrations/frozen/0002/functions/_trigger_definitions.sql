@@ -1,12 +1,9 @@
 -- The four triggers of an attached table, spelled as pg_get_triggerdef() prints them, so that
 -- audit.attach() and audit.status() can tell by comparing text whether they are as they should be.
 -- PostgreSQL fires triggers by name: the underscore puts ours before most others of the same event.
--- Virtual generated columns are left out: a trigger sees them as NULL.
 CREATE OR REPLACE FUNCTION audit._trigger_definitions(
     p_table regclass,
-    p_mode text,
-    p_tracked_table_id integer,
-    p_key_columns text[])
+    p_tracked audit.tracked_table)
     RETURNS SETOF text
     LANGUAGE sql
     STABLE
@@ -24,18 +21,18 @@ AS $_trigger_definitions$
         'capture_' || CASE WHEN t.by_row THEN 'row' ELSE t.name END,
         (SELECT string_agg(format('''%s''', replace(a.value, '''', '''''')), ', '
                            ORDER BY a.position)
-           FROM (VALUES (1, p_tracked_table_id::text), (2, p_key_columns::text),
-                        (3, (SELECT COALESCE(array_agg(c.attname ORDER BY c.attnum), '{}')::text
-                               FROM pg_attribute AS c
-                              WHERE c.attrelid = p_table AND c.attgenerated = 'v'
-                                AND NOT c.attisdropped))) AS a (position, value)
-          WHERE a.position = 1 OR t.event <> 'TRUNCATE'))
-      FROM (VALUES ('insert', 'INSERT', p_mode = 'row'),
-                   ('update', 'UPDATE', p_mode = 'row'),
-                   ('delete', 'DELETE', p_mode = 'row'),
+           FROM (VALUES (1, p_tracked.id::text),
+                        (2, p_tracked.key_columns::text),
+                        (3, audit._policy_argument(p_table, p_tracked.policy)),
+                        (4, CASE WHEN p_tracked.require_actor THEN 'require_actor' END))
+                AS a (position, value)
+          WHERE a.value IS NOT NULL AND (a.position IN (1, 4) OR t.event <> 'TRUNCATE')))
+      FROM (VALUES ('insert', 'INSERT', p_tracked.mode = 'row'),
+                   ('update', 'UPDATE', p_tracked.mode = 'row'),
+                   ('delete', 'DELETE', p_tracked.mode = 'row'),
                    ('truncate', 'TRUNCATE', false)) AS t (name, event, by_row)
 $_trigger_definitions$;
 
-COMMENT ON FUNCTION audit._trigger_definitions(regclass, text, integer, text[]) IS
+COMMENT ON FUNCTION audit._trigger_definitions(regclass, audit.tracked_table) IS
     'Internal: the CREATE TRIGGER statements of an attached table.';
-REVOKE ALL ON FUNCTION audit._trigger_definitions(regclass, text, integer, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit._trigger_definitions(regclass, audit.tracked_table) FROM PUBLIC;

@@ -5,7 +5,14 @@
 CREATE OR REPLACE FUNCTION audit.attach(
     p_table regclass,
     p_mode text DEFAULT 'statement',
-    p_key_columns text[] DEFAULT NULL)
+    p_key_columns text[] DEFAULT NULL,
+    p_exclude text[] DEFAULT '{}',
+    p_only text[] DEFAULT '{}',
+    p_redact text[] DEFAULT '{}',
+    p_hash text[] DEFAULT '{}',
+    p_require_actor boolean DEFAULT false,
+    p_enable_always boolean DEFAULT false,
+    p_baseline boolean DEFAULT false)
     RETURNS integer
     LANGUAGE plpgsql
     VOLATILE
@@ -14,16 +21,19 @@ CREATE OR REPLACE FUNCTION audit.attach(
     SET quote_all_identifiers = off
 AS $attach$
 DECLARE
-    v_mode text;
-    v_key_columns text[];
-    v_id integer;
+    v_tracked audit.tracked_table;
     v_trigger name;
     v_definition text;
 BEGIN
     PERFORM audit._check_attachable(p_table);
-    v_mode := audit._check_mode(p_table, p_mode);
-    v_key_columns := audit._check_key(p_table, p_key_columns);
-    v_id := audit._register_table(p_table, v_mode, v_key_columns);
+    v_tracked.mode := audit._check_mode(p_table, p_mode);
+    v_tracked.key_columns := audit._check_key(p_table, p_key_columns);
+    v_tracked.key_is_unique := audit._is_unique_key(p_table, v_tracked.key_columns);
+    v_tracked.policy := audit._check_policy(
+        p_table, v_tracked.key_columns, p_exclude, p_only, p_redact, p_hash);
+    v_tracked.require_actor := COALESCE(p_require_actor, false);
+    v_tracked.enable_always := COALESCE(p_enable_always, false);
+    v_tracked.id := audit._register_table(p_table, v_tracked);
 
     /* a trigger of ours under another name would record everything twice */
     FOR v_trigger IN
@@ -38,19 +48,36 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', v_trigger, p_table);
     END LOOP;
     FOR v_definition IN
-        SELECT * FROM audit._missing_triggers(p_table, v_mode, v_id, v_key_columns)
+        SELECT * FROM audit._missing_triggers(p_table, v_tracked)
     LOOP
         EXECUTE overlay(v_definition PLACING 'CREATE OR REPLACE' FROM 1 FOR 6);
+        IF v_tracked.enable_always THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', p_table,
+                           substring(v_definition FROM 'CREATE TRIGGER (\w+)'));
+        END IF;
     END LOOP;
-    RETURN v_id;
+    IF p_baseline THEN
+        WHILE audit.record_baseline(p_table) > 0 LOOP
+            NULL;
+        END LOOP;
+    END IF;
+    RETURN v_tracked.id;
 END;
 $attach$;
 
-COMMENT ON FUNCTION audit.attach(regclass, text, text[]) IS
+COMMENT ON FUNCTION audit.attach(
+    regclass, text, text[], text[], text[], text[], text[], boolean, boolean, boolean) IS
     'Start to record the changes of a table; returns its id in audit.tracked_table. Modes: '
     'statement (all rows of a statement together, the default) or row; a table that is partitioned '
     'or inherits is always captured by row. Key columns default to the primary key; a table '
-    'without one is allowed, its row_key is the whole row. Safe to run again. Needs the TRIGGER '
-    'privilege on the table. Raises wrong_object_type, undefined_column, invalid_parameter_value, '
-    'insufficient_privilege.';
-REVOKE ALL ON FUNCTION audit.attach(regclass, text, text[]) FROM PUBLIC;
+    'without one is allowed, its row_key is the whole row. Exclude: columns that are not recorded. '
+    'Only: leave out all columns but these, the key and the masked ones. Redact: columns recorded '
+    'as a constant. Hash: columns recorded as HMAC-SHA-256. Require actor: whether writes without '
+    'an actor fail (check_violation). Enable always: capture also what logical replication applies '
+    'and sessions with session_replication_role = replica write; takes the owner of the table. '
+    'Baseline: also record the rows that are there, in this transaction, which locks the table; '
+    'of a large one, call audit.record_baseline() afterwards. Safe to run again; each call says '
+    'all: what it leaves out goes back to its default. Needs the TRIGGER privilege on the table. '
+    'Raises wrong_object_type, undefined_column, invalid_parameter_value, insufficient_privilege.';
+REVOKE ALL ON FUNCTION audit.attach(
+    regclass, text, text[], text[], text[], text[], text[], boolean, boolean, boolean) FROM PUBLIC;

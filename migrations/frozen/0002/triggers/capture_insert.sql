@@ -29,10 +29,11 @@ DECLARE
     v_new jsonb;
     v_more boolean;
     v_context jsonb;
-    v_omitted text[];
+    v_plain boolean;
+    v_policy jsonb;
     v_first bigint;
 BEGIN
-    /* the first row, and whether there are more. The row is NULL where columns are left out, or
+    /* the first row, and whether there are more. The row is NULL where a policy applies, or
        where to_jsonb() might run foreign code: only types that are not PostgreSQL's own are
        dependencies of a table */
     SELECT CASE WHEN TG_ARGV[2] = '{}'
@@ -51,6 +52,9 @@ BEGIN
         PERFORM audit._check_context(current_setting('audit.context', true));
     END IF;
     v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
+    IF TG_NARGS > 3 AND v_context ->> 'actor' IS NULL THEN
+        PERFORM audit._refuse_anonymous(TG_RELID);
+    END IF;
 
     IF NOT v_more AND v_new IS NOT NULL THEN
         INSERT INTO audit.event (
@@ -69,7 +73,8 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    v_omitted := TG_ARGV[2]::text[];
+    v_plain := v_new IS NOT NULL OR NOT audit._has_foreign_types(TG_RELID);
+    v_policy := audit._policy(TG_RELID, TG_ARGV[2]);
     v_first := nextval('audit.event_id_seq');
     /* OFFSET 0 keeps the planner from converting each row twice; r.* is the row even where the
        table has a column r */
@@ -80,9 +85,10 @@ BEGIN
     SELECT CASE WHEN n.position = 1 THEN v_first ELSE nextval('audit.event_id_seq') END,
            CASE WHEN n.position > 1 THEN v_first END,
            now(), clock_timestamp(), txid_current(), v_table, 'insert',
-           audit._row_key(n.row, v_key_columns, TG_RELID), n.row, v_context ->> 'actor', c.*
-      FROM (SELECT CASE WHEN v_new IS NOT NULL THEN to_jsonb(r.*)
-                        ELSE audit._row_to_jsonb(r.*) - v_omitted END AS row,
+           audit._apply_policy(audit._row_key(n.row, v_key_columns, TG_RELID), v_policy),
+           audit._apply_policy(n.row, v_policy), v_context ->> 'actor', c.*
+      FROM (SELECT CASE WHEN v_plain THEN to_jsonb(r.*)
+                        ELSE audit._row_to_jsonb(r.*) END AS row,
                    row_number() OVER () AS position
               FROM new_rows AS r OFFSET 0) AS n
       LEFT JOIN audit._context_columns(v_context) AS c ON n.position = 1;

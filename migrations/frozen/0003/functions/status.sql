@@ -12,7 +12,8 @@ DECLARE
     c_maintain CONSTANT text := 'SELECT audit.run_maintenance();';
     v_setting audit.setting;
     v_last audit.maintenance_run;
-    v_broken bigint := audit._broken_captures();
+    v_broken bigint := (SELECT count(DISTINCT p.tracked_table_id)
+                          FROM audit._table_problems() AS p);
     v_ahead bigint;
     v_renderer text := (SELECT CASE WHEN prosecdef THEN pg_get_userbyid(proowner) ELSE 'caller' END
                           FROM pg_proc WHERE oid = to_regproc('audit._row_to_jsonb'));
@@ -31,7 +32,7 @@ BEGIN
          (SELECT CASE WHEN v_broken = 0 THEN format('%s captured', count(*))
                       ELSE format('%s of %s not captured properly', v_broken, count(*)) END
             FROM audit.tracked_table WHERE detached_at IS NULL),
-         CASE WHEN v_broken > 0 THEN 'audit.attach(…) again, or audit.detach(…)' END),
+         CASE WHEN v_broken > 0 THEN 'SELECT * FROM audit.check(); says what is wrong' END),
         ('rendering of rows',
          CASE WHEN v_renderer = v_setting.nobody_role THEN 'without any right'
               ELSE format('as %s', v_renderer) END,

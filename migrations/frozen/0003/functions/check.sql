@@ -1,0 +1,38 @@
+-- Everything that keeps the trail from being complete and true, with what to do about it; no row
+-- when all is well. SECURITY DEFINER: as audit.status().
+CREATE OR REPLACE FUNCTION audit.check()
+    RETURNS TABLE (subject text, problem text, remedy text)
+    LANGUAGE sql
+    STABLE
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $check$
+    SELECT p.subject, p.problem, p.remedy FROM audit._table_problems() AS p
+    UNION ALL
+    SELECT u.name::text, 'it must be attached (audit.setting.must_attach) and is not',
+           format('SELECT audit.attach(%L);', u.name)
+      FROM audit._uncovered_tables() AS u (name)
+    UNION ALL
+    SELECT o.subject, o.problem, o.remedy FROM audit._object_problems() AS o
+    UNION ALL
+    SELECT COALESCE('role ' || r.rolname, 'database ' || d.datname),
+           format('its sessions start with %s: triggers do not fire', s.setting),
+           'reset session_replication_role, or attach tables with p_enable_always => true'
+      FROM pg_db_role_setting AS c
+     CROSS JOIN unnest(c.setconfig) AS s (setting)
+      LEFT JOIN pg_roles AS r ON r.oid = c.setrole
+      LEFT JOIN pg_database AS d ON d.oid = c.setdatabase
+     WHERE s.setting = 'session_replication_role=replica'
+       AND (c.setdatabase = 0 OR d.datname = current_database())
+    UNION ALL
+    SELECT s.item, s.value, s.remedy FROM audit.status() AS s
+     WHERE s.state = 'warning' AND s.item <> 'attached tables'
+$check$;
+
+COMMENT ON FUNCTION audit.check() IS
+    'What keeps the trail from being complete and true: subject, problem and remedy; no row when '
+    'all is well. Finds triggers that are missing, disabled or altered, key columns and tables '
+    'that are gone, tables that must be attached and are not, functions and views that were '
+    'altered since the last upgrade, sessions whose triggers do not fire, and what audit.status() '
+    'warns of.';
+REVOKE ALL ON FUNCTION audit.check() FROM PUBLIC;
