@@ -139,6 +139,14 @@ def test_text_that_is_no_json_is_refused_by_its_type(own: Connection) -> None:
     refused(own, errors.InvalidTextRepresentation, "SELECT audit.set_context('a', '{x')")
 
 
+def test_the_longest_actor_fits_into_the_index_though_it_does_not_compress(own: Connection) -> None:
+    digits = "SELECT left(string_agg(md5(i::text), ''), 2500) FROM generate_series(1, 99) AS i"
+    actor = value(own, digits)
+    own.execute("SELECT audit.set_context(%s)", (actor,))
+    write(own)
+    assert contexts(own) == [NOBODY | {"actor": actor}]
+
+
 @pytest.mark.parametrize(
     "text", ['"', "\\", "'; DROP TABLE x; --", "{}", "é\n\t\u2028", "é" * 1250]
 )
