@@ -15,6 +15,8 @@ from audit_schema.errors import AuditContextError
 
 MAX_BYTES: Final = 64 * 1024
 """Largest context, encoded as JSON."""
+MAX_ACTOR_BYTES: Final = 2500
+"""Longest actor in UTF-8: PostgreSQL keeps an index of actors."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +29,8 @@ class context:
     fresh context per call). A context inside another one inherits what it doesn't name: metadata
     is merged, and an actor replaces the outer actor together with its type and label.
 
-    actor: who is accountable, as the application knows it: text, int or UUID, never empty.
+    actor: who is accountable, as the application knows it: text, int or UUID, never empty, up to
+    MAX_ACTOR_BYTES bytes.
     actor_type: kind of actor, e.g. "user" or "service". actor_label: its name at this time.
     metadata: JSON values by name: request id, reason, ticket. All of it together may take
     MAX_BYTES bytes as JSON.
@@ -160,6 +163,11 @@ def _required() -> _Holder:
 def _identity(actor: object, actor_type: object, actor_label: object) -> dict[str, str]:
     if isinstance(actor, int | UUID) and not isinstance(actor, bool):
         actor = str(actor)
+    if isinstance(actor, str) and (size := len(actor.encode(errors="replace"))) > MAX_ACTOR_BYTES:
+        raise AuditContextError(
+            f"actor takes {size} bytes, {MAX_ACTOR_BYTES} are allowed; "
+            "name it by an id, and put the rest into metadata"
+        )
     given = {"actor": actor, "actor_type": actor_type, "actor_label": actor_label}
     return {name: _text(name, value) for name, value in given.items() if value is not None}
 

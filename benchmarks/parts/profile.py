@@ -253,10 +253,11 @@ BODIES: Final = {
 STEPS: Final = {
     "nothing": "",
     "context": """
-        v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
-        IF jsonb_typeof(v_context) <> 'object' THEN
-            PERFORM audit._refuse_context(v_context);
-        END IF;""",
+        IF NULLIF(current_setting('audit.context', true), '') NOT LIKE '{"%}'
+                OR octet_length(current_setting('audit.context', true)) > 2500 THEN
+            PERFORM audit._check_context(current_setting('audit.context', true));
+        END IF;
+        v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;""",
     "row key": "v_row_key := audit._row_key(v_new, v_key_columns, v_relation);",
     "diff": """
         v_same := ARRAY(SELECT o.key FROM jsonb_each(v_old) AS o

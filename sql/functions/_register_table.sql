@@ -30,9 +30,9 @@ BEGIN
       JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
       JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
      WHERE k.id = audit._tracked_table_id(p_table) AND k.detached_at IS NULL
-       AND (k.mode, k.key_columns, k.policy, k.require_actor, k.enable_always)
-           = (p_wanted.mode, p_wanted.key_columns, p_wanted.policy, p_wanted.require_actor,
-              p_wanted.enable_always);
+       AND (k.mode, k.key_columns, k.key_is_unique, k.policy, k.require_actor, k.enable_always)
+           = (p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique, p_wanted.policy,
+              p_wanted.require_actor, p_wanted.enable_always);
     IF FOUND THEN
         RETURN v_before.id;
     END IF;
@@ -43,10 +43,10 @@ BEGIN
     SELECT * INTO v_before FROM audit.tracked_table WHERE id = audit._tracked_table_id(p_table);
     IF NOT FOUND THEN
         INSERT INTO audit.tracked_table (
-            schema_name, table_name, mode, key_columns, policy, require_actor, enable_always,
-            attached_by)
-        SELECT n.nspname, c.relname, p_wanted.mode, p_wanted.key_columns, p_wanted.policy,
-               p_wanted.require_actor, p_wanted.enable_always, session_user
+            schema_name, table_name, mode, key_columns, key_is_unique, policy, require_actor,
+            enable_always, attached_by)
+        SELECT n.nspname, c.relname, p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique,
+               p_wanted.policy, p_wanted.require_actor, p_wanted.enable_always, session_user
           FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
          WHERE c.oid = p_table
         RETURNING * INTO v_after;
@@ -56,6 +56,7 @@ BEGIN
     v_after := v_before;
     v_after.mode := p_wanted.mode;
     v_after.key_columns := p_wanted.key_columns;
+    v_after.key_is_unique := p_wanted.key_is_unique;
     v_after.policy := p_wanted.policy;
     v_after.require_actor := p_wanted.require_actor;
     v_after.enable_always := p_wanted.enable_always;
@@ -67,11 +68,11 @@ BEGIN
     END IF;
     IF v_after IS DISTINCT FROM v_before THEN
         UPDATE audit.tracked_table
-           SET (mode, key_columns, policy, require_actor, enable_always, attached_at, attached_by,
-                detached_at)
-               = (v_after.mode, v_after.key_columns, v_after.policy, v_after.require_actor,
-                  v_after.enable_always, v_after.attached_at, v_after.attached_by,
-                  v_after.detached_at)
+           SET (mode, key_columns, key_is_unique, policy, require_actor, enable_always,
+                attached_at, attached_by, detached_at)
+               = (v_after.mode, v_after.key_columns, v_after.key_is_unique, v_after.policy,
+                  v_after.require_actor, v_after.enable_always, v_after.attached_at,
+                  v_after.attached_by, v_after.detached_at)
          WHERE id = v_after.id;
         PERFORM audit._record_act(v_after.id, 'attach', to_jsonb(v_before), to_jsonb(v_after));
     END IF;

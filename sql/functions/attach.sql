@@ -28,6 +28,7 @@ BEGIN
     PERFORM audit._check_attachable(p_table);
     v_tracked.mode := audit._check_mode(p_table, p_mode);
     v_tracked.key_columns := audit._check_key(p_table, p_key_columns);
+    v_tracked.key_is_unique := audit._is_unique_key(p_table, v_tracked.key_columns);
     v_tracked.policy := audit._check_policy(
         p_table, v_tracked.key_columns, p_exclude, p_only, p_redact, p_hash);
     v_tracked.require_actor := COALESCE(p_require_actor, false);

@@ -29,6 +29,7 @@ BEGIN
                  OR audit._partman_remedy() IS NOT NULL
                  OR EXISTS (SELECT FROM audit.event)) THEN
         PERFORM audit._create_partitions();
+        PERFORM audit._guard_partitions();
         RETURN;
     END IF;
 
@@ -49,6 +50,7 @@ BEGIN
                   HINT = 'Choose the interval right after the installation.';
     END IF;
     PERFORM audit._start_partitions(p_interval, p_premake);
+    PERFORM audit._guard_partitions();
 END;
 $set_partitioning$;
 

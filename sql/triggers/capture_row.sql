@@ -58,10 +58,11 @@ BEGIN
     IF TG_OP = 'UPDATE' AND v_old = '{}' THEN
         RETURN NULL;
     END IF;
-    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
-    IF jsonb_typeof(v_context) <> 'object' THEN
-        PERFORM audit._refuse_context(v_context);
+    IF NULLIF(current_setting('audit.context', true), '') NOT LIKE '{"%}'
+            OR octet_length(current_setting('audit.context', true)) > 2500 THEN
+        PERFORM audit._check_context(current_setting('audit.context', true));
     END IF;
+    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
     IF TG_NARGS > 3 AND v_context ->> 'actor' IS NULL THEN
         PERFORM audit._refuse_anonymous(TG_RELID);
     END IF;

@@ -130,7 +130,7 @@ def test_the_application_is_refused_in_practice(database: Database) -> None:
             "status()",
             "actor_activity('ann')",
             "_context_columns('{}')",
-            "_refuse_context('{}')",
+            "_check_context('{}')",
             "_register_table('pg_class', NULL)",
             "apply_privileges()",
         ):

@@ -219,6 +219,7 @@ def test_attach_writes_down_what_it_did(tx: Connection, mode: str) -> None:
         "table_name": "t",
         "mode": mode,
         "key_columns": ["a", "b"],
+        "key_is_unique": True,
         "policy": {},
         "require_actor": False,
         "enable_always": False,

@@ -199,6 +199,7 @@ def test_a_row_without_its_context_is_still_shown(tx: Connection) -> None:
     tx.execute("SELECT audit.set_context('7', NULL, 'user')")
     tx.execute("INSERT INTO app_data.t VALUES (1), (2)")
     with acting_as(tx, "audit_owner"):
+        tx.execute("ALTER TABLE audit.event DISABLE TRIGGER append_only")
         tx.execute("DELETE FROM audit.event WHERE context_id IS NULL")
     [found] = page(tx)
     assert (found["action"], found["actor"], found["actor_type"]) == ("insert", "7", None)

@@ -118,6 +118,7 @@ def test_it_can_be_called_by_name(own: Connection) -> None:
     ("arguments", "message", "hint"),
     [
         ("''", "actor must not be empty", "NULL"),
+        ("repeat('é', 1251)", "actor has 2502 bytes, at most 2500 are allowed", "id"),
         ("'a', '[1]'", "metadata must be a JSON object, got [1]", '{"reason"'),
         ("'a', '\"x\"'", 'metadata must be a JSON object, got "x"', '{"reason"'),
         ("'a', '7'", "metadata must be a JSON object, got 7", '{"reason"'),
@@ -138,8 +139,16 @@ def test_text_that_is_no_json_is_refused_by_its_type(own: Connection) -> None:
     refused(own, errors.InvalidTextRepresentation, "SELECT audit.set_context('a', '{x')")
 
 
+def test_the_longest_actor_fits_into_the_index_though_it_does_not_compress(own: Connection) -> None:
+    digits = "SELECT left(string_agg(md5(i::text), ''), 2500) FROM generate_series(1, 99) AS i"
+    actor = value(own, digits)
+    own.execute("SELECT audit.set_context(%s)", (actor,))
+    write(own)
+    assert contexts(own) == [NOBODY | {"actor": actor}]
+
+
 @pytest.mark.parametrize(
-    "text", ['"', "\\", "'; DROP TABLE x; --", "{}", "é\n\t\u2028", "x" * 9000]
+    "text", ['"', "\\", "'; DROP TABLE x; --", "{}", "é\n\t\u2028", "é" * 1250]
 )
 def test_any_text_comes_back_as_it_was(own: Connection, text: str) -> None:
     own.execute(

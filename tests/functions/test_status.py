@@ -10,6 +10,7 @@ from trail import Connection, Row, acting_as, attached, refused, rows
 ITEMS = [
     "attached tables",
     "rendering of rows",
+    "append-only",
     "future partitions",
     "default partitions",
     "last maintenance",
@@ -49,6 +50,19 @@ def test_a_missing_or_disabled_trigger_is_a_warning(tx: Connection) -> None:
     assert status(tx)["attached tables"]["state"] == "warning"
     tx.execute("SELECT audit.detach(%s)", (table,))
     assert status(tx)["attached tables"]["value"] == "0 captured"
+
+
+def test_a_key_that_is_no_longer_one_is_a_warning_until_attached_again(tx: Connection) -> None:
+    table = attached(tx, "id integer CONSTRAINT one PRIMARY KEY, n integer")
+    tx.execute(f"ALTER TABLE {table} RENAME id TO code")
+    tx.execute(f"ALTER TABLE {table} RENAME n TO id")
+    assert status(tx)["attached tables"]["state"] == "warning"
+    tx.execute("SELECT audit.attach(%s)", (table,))
+    assert status(tx)["attached tables"]["state"] == "ok"
+    tx.execute(f"ALTER TABLE {table} DROP CONSTRAINT one")
+    assert status(tx)["attached tables"]["state"] == "warning"
+    tx.execute("SELECT audit.attach(%s, p_key_columns => '{code}')", (table,))
+    assert status(tx)["attached tables"]["state"] == "ok"
 
 
 def test_a_renamed_table_is_well(tx: Connection) -> None:

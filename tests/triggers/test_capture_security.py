@@ -90,18 +90,25 @@ def test_a_table_of_the_application_gets_no_capture_trigger_from_itself(
 
 
 @pytest.mark.parametrize(
-    ("context", "error"),
+    ("context", "message"),
     [
-        ("{broken", errors.InvalidTextRepresentation),
-        ("[1]", errors.InvalidParameterValue),
-        ('"text"', errors.InvalidParameterValue),
-        ("null", errors.InvalidParameterValue),
-        ("7", errors.InvalidParameterValue),
+        ("ann", "must be a JSON object, got ann"),
+        ("{broken", "must be a JSON object, got {broken"),
+        ("{'actor': 'ann'}", "must be a JSON object, got {'actor': 'ann'}"),
+        ("{actor: ann}", "must be a JSON object"),
+        ("[1]", "must be a JSON object, got [1]"),
+        ('"text"', "must be a JSON object"),
+        ("null", "must be a JSON object"),
+        ("7", "must be a JSON object"),
+        (" ", "must be a JSON object"),
+        ('{"a": ' * 200_000, 'must be a JSON object, got {"a": {"a": '),
+        ('{"actor": "%s"}' % ("é" * 1251), "has an actor of 2502 bytes, at most 2500"),
+        ('  {"actor": {"name": "%s"}}\n' % ("x" * 2500), "has an actor of 2512 bytes"),
     ],
 )
 @pytest.mark.parametrize("mode", MODES)
 def test_a_forged_context_fails_the_statement_and_nothing_else(
-    db: Connection, mode: str, context: str, error: type[errors.Error]
+    db: Connection, mode: str, context: str, message: str
 ) -> None:
     table = attached(db, "id integer PRIMARY KEY", mode)
     db.execute(f"INSERT INTO {table} VALUES (7)")
@@ -114,11 +121,59 @@ def test_a_forged_context_fails_the_statement_and_nothing_else(
         f"DELETE FROM {table}",
         f"TRUNCATE {table}",
     ):
-        refused(db, error, statement)
+        refused(
+            db,
+            errors.InvalidParameterValue,
+            statement,
+            message=f"setting audit.context {message}",
+            hint="Name the actor by an id" if "actor of" in message else "RESET audit.context;",
+        )
     db.rollback()
     db.execute(f"INSERT INTO {table} VALUES (2)")
     db.commit()
     assert [row["row_key"] for row in events(db)] == [{"id": 7}, {"id": 2}]
+
+
+@pytest.mark.parametrize("context", ["ann", "[1]", '{"actor": "%s"}' % ("x" * 2501)])
+def test_acts_on_a_table_and_baselines_refuse_such_a_context_as_well(
+    tx: Connection, context: str
+) -> None:
+    table = attached(tx, "id integer PRIMARY KEY")
+    tx.execute("SELECT set_config('audit.context', %s, true)", (context,))
+    for call in ("detach", "record_baseline"):
+        refused(
+            tx,
+            errors.InvalidParameterValue,
+            f"SELECT audit.{call}('{table}')",
+            message="setting audit.context",
+        )
+
+
+def test_a_context_that_only_begins_and_ends_well_fails_as_json_does(tx: Connection) -> None:
+    # to find out costs each statement more than the better message is worth
+    table = attached(tx, "id integer PRIMARY KEY")
+    tx.execute("""SET LOCAL audit.context = '{"actor": ann}'""")
+    refused(tx, errors.InvalidTextRepresentation, f"INSERT INTO {table} VALUES (1)", message="json")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("context", "actor"),
+    [
+        ('{"actor": "%s"}' % ("x" * 2500), "x" * 2500),
+        ('\n { "actor": "ann" }\n', "ann"),
+        ("{}", None),
+        ("", None),
+        ('{"metadata": {"note": "%s"}, "actor": "ann"}' % ("x" * 100_000), "ann"),
+    ],
+)
+def test_a_context_of_any_valid_form_is_recorded(
+    tx: Connection, mode: str, context: str, actor: str | None
+) -> None:
+    table = attached(tx, "id integer PRIMARY KEY", mode)
+    tx.execute("SELECT set_config('audit.context', %s, true)", (context,))
+    tx.execute(f"INSERT INTO {table} VALUES (1)")
+    assert [row["actor"] for row in rows(tx, "SELECT actor FROM audit.change")] == [actor]
 
 
 def test_a_context_of_odd_types_is_recorded_as_text(tx: Connection) -> None:

@@ -256,6 +256,7 @@ def test_metadata_keys_are_free() -> None:
         ({"actor": b"7"}, "actor must be text, got b'7'"),
         ({"actor": "7", "actor_type": 1}, "actor_type must be text, got 1"),
         ({"actor": "7", "actor_label": ""}, "actor_label must not be empty"),
+        ({"actor": "é" * 1251}, "actor takes 2502 bytes, 2500 are allowed"),
         ({"actor": "a\0b"}, r"jsonb can't store: 'a\\x00b'; remove the NUL"),
         ({"note": ["a\0b"]}, "remove the NUL"),
         ({"note": {"a\0b": 1}}, "remove the NUL"),

@@ -11,11 +11,10 @@ CREATE OR REPLACE FUNCTION audit._record_act(
     SET search_path = pg_catalog, pg_temp
 AS $_record_act$
 DECLARE
-    v_context jsonb := NULLIF(current_setting('audit.context', true), '')::jsonb;
+    v_context jsonb;
 BEGIN
-    IF jsonb_typeof(v_context) <> 'object' THEN
-        PERFORM audit._refuse_context(v_context);
-    END IF;
+    PERFORM audit._check_context(NULLIF(current_setting('audit.context', true), ''));
+    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
     INSERT INTO audit.event (
         started_at, occurred_at, xid, tracked_table_id, action, old_values, new_values, actor,
         actor_type, actor_label, metadata, backend_pid, client_port, client_addr, database_user,

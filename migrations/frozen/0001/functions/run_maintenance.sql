@@ -1,4 +1,5 @@
--- Keep the trail in order: create partitions ahead, bring rows home from DEFAULT, follow tables.
+-- Keep the trail in order: create partitions ahead, bring rows home from DEFAULT, keep all of them
+-- append-only, follow tables.
 -- Called by pg_cron or any scheduler; safe to run at any time. SECURITY DEFINER: partitions must
 -- belong to the owner of the trail. A failure is caught and written down, since an error would
 -- take its own row in audit.maintenance_run away with it.
@@ -17,6 +18,7 @@ DECLARE
     v_created integer;
     v_moved bigint;
     v_message text;
+    v_busy regclass[];
     v_run audit.maintenance_run;
 BEGIN
     IF pg_is_in_recovery() THEN
@@ -38,8 +40,10 @@ BEGIN
         BEGIN
             SELECT created, rows_moved INTO v_created, v_moved FROM audit._create_partitions();
             PERFORM audit._refresh_tracked_tables();
+            v_busy := audit._guard_partitions();
             v_status := 'ok';
-            v_message := NULL;
+            v_message := CASE WHEN v_busy <> '{}' THEN
+                format('not append-only yet, being written to: %s', v_busy) END;
             EXIT;
         EXCEPTION
             WHEN lock_not_available THEN
@@ -67,7 +71,8 @@ $run_maintenance$;
 
 COMMENT ON FUNCTION audit.run_maintenance() IS
     'Create the partitions that are missing (the running period and premake after it), move rows '
-    'home from the DEFAULT partition and follow renamed and dropped tables. Returns its row of '
-    'audit.maintenance_run; status is ok, failed (nothing was changed, message says why) or '
-    'skipped (another run is under way, or a standby). Waits 200 ms for a lock, five times.';
+    'home from the DEFAULT partition, restore a missing append-only guard and follow renamed and '
+    'dropped tables. Returns its row of audit.maintenance_run; status is ok, failed (nothing was '
+    'changed, message says why) or skipped (another run is under way, or a standby). Waits 200 ms '
+    'for a lock, five times.';
 REVOKE ALL ON FUNCTION audit.run_maintenance() FROM PUBLIC;

@@ -13,10 +13,12 @@ AS $_write_baseline$
 DECLARE
     v_tracked audit.tracked_table;
     v_policy jsonb;
-    v_context jsonb := NULLIF(current_setting('audit.context', true), '')::jsonb;
+    v_context jsonb;
     v_first bigint;
     v_count bigint := COALESCE(cardinality(p_rows), 0);
 BEGIN
+    PERFORM audit._check_context(NULLIF(current_setting('audit.context', true), ''));
+    v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
     v_tracked.id := audit._tracked_table_id(p_table);
     SELECT * INTO STRICT v_tracked FROM audit.tracked_table
      WHERE id = v_tracked.id AND detached_at IS NULL;

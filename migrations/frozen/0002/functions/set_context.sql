@@ -18,13 +18,18 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Pass the identity of who acts, or NULL when nobody does.';
     END IF;
+    IF octet_length(p_actor) > 2500 THEN
+        RAISE EXCEPTION 'actor has % bytes, at most 2500 are allowed', octet_length(p_actor)
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Name the actor by an id; the rest may go into metadata.';
+    END IF;
     IF jsonb_typeof(p_metadata) <> 'object' THEN
         RAISE EXCEPTION 'metadata must be a JSON object, got %', p_metadata
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Pass names and values, such as {"reason": "refund", "ticket": 17}.';
     END IF;
     PERFORM set_config('audit.context', (
-        SELECT COALESCE(jsonb_object_agg(name, value), '{}')::text
+        SELECT COALESCE(jsonb_object_agg(name, value)::text, '')
           FROM (VALUES ('actor', to_jsonb(p_actor)), ('metadata', p_metadata),
                        ('actor_type', to_jsonb(p_actor_type)),
                        ('actor_label', to_jsonb(p_actor_label))) AS given (name, value)
@@ -34,7 +39,7 @@ $set_context$;
 
 COMMENT ON FUNCTION audit.set_context(text, jsonb, text, text) IS
     'Set actor and metadata for the rest of the running transaction, or until the next call. '
-    'Arguments: actor (who is accountable, such as a user id), metadata (JSON object: reason, '
-    'request id, ticket …), actor type (user, service …), actor label (readable name). '
-    'Outside a transaction block it ends with its own statement.';
+    'Arguments: actor (who is accountable, such as a user id; up to 2500 bytes), metadata (JSON '
+    'object: reason, request id, ticket …), actor type (user, service …), actor label (readable '
+    'name). Outside a transaction block it ends with its own statement.';
 REVOKE ALL ON FUNCTION audit.set_context(text, jsonb, text, text) FROM PUBLIC;

@@ -1,6 +1,7 @@
 -- What is wrong with the capture of attached tables, and how to mend it: the table is gone or
 -- became a partition of another, it inherits by now and yet is captured by statement, a trigger of
--- it or of a partition is missing, disabled or altered, a key column was renamed or dropped.
+-- it or of a partition is missing, disabled or altered, a key column was renamed or dropped, the
+-- key is no longer one (the name of its column may by now be that of another).
 CREATE OR REPLACE FUNCTION audit._table_problems()
     RETURNS TABLE (tracked_table_id integer, subject text, problem text, remedy text)
     LANGUAGE sql
@@ -37,6 +38,18 @@ AS $_table_problems$
      WHERE relation IS NOT NULL AND NOT EXISTS (
            SELECT FROM pg_attribute AS a
             WHERE a.attrelid = relation AND a.attname = key_column AND NOT a.attisdropped)
+    UNION ALL
+    SELECT id, name, format('its key %s is no longer covered by a unique index',
+                            (k).key_columns),
+           format('SELECT audit.attach(%L, …) with the key columns of today', name)
+      FROM captured
+     WHERE (k).key_is_unique AND relation IS NOT NULL
+       AND NOT audit._is_unique_key(relation, (k).key_columns)
+       AND NOT EXISTS (
+           SELECT FROM unnest((k).key_columns) AS key_column
+            WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
+                               WHERE a.attrelid = relation AND a.attname = key_column
+                                 AND NOT a.attisdropped))
     UNION ALL
     SELECT id, name, format('trigger %s is missing, disabled or altered',
                             substring(wanted FROM 'CREATE TRIGGER (\w+)')),

@@ -18,6 +18,8 @@ DECLARE
     v_renderer text := (SELECT CASE WHEN prosecdef THEN pg_get_userbyid(proowner) ELSE 'caller' END
                           FROM pg_proc WHERE oid = to_regproc('audit._row_to_jsonb'));
     v_stray boolean := EXISTS (SELECT FROM audit.event_default);
+    v_unguarded text := (SELECT string_agg(r::text, ', ' ORDER BY r::text)
+                           FROM audit._unguarded() AS r);
 BEGIN
     SELECT * INTO STRICT v_setting FROM audit.setting;
     SELECT * INTO v_last FROM audit.maintenance_run ORDER BY id DESC LIMIT 1;
@@ -38,6 +40,9 @@ BEGIN
               ELSE format('a superuser runs: ALTER FUNCTION audit._row_to_jsonb(anyelement) '
                           'SECURITY DEFINER; ALTER FUNCTION audit._row_to_jsonb(anyelement) '
                           'OWNER TO %I;', v_setting.nobody_role) END),
+        ('append-only',
+         COALESCE('not ' || v_unguarded, 'all partitions'),
+         CASE WHEN v_unguarded IS NOT NULL THEN c_maintain END),
         ('future partitions',
          format('%s of %s, by %s', v_ahead, v_setting.premake, v_setting.partition_interval),
          CASE WHEN v_ahead < v_setting.premake THEN c_maintain END),

@@ -1,0 +1,24 @@
+-- Refuse UPDATE, DELETE and TRUNCATE on audit.event and each of its partitions.
+-- Nobody else may do that anyway: this keeps the owner and superusers from an accident. Whoever
+-- means it disables the trigger, which is DDL, and seen by audit.status(). Fired BEFORE each
+-- statement, and not for INSERT, so that it costs capture nothing.
+CREATE OR REPLACE FUNCTION audit.append_only()
+    RETURNS trigger
+    LANGUAGE plpgsql
+    VOLATILE
+    SET search_path = pg_catalog, pg_temp
+AS $append_only$
+BEGIN
+    RAISE EXCEPTION '% on %.% is refused: the audit trail is append-only',
+            TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = format('To give up a whole period, detach its partition and drop it. To '
+                  'change events all the same, in one transaction: ALTER TABLE %1$I.%2$I DISABLE '
+                  'TRIGGER %3$I; …; ALTER TABLE %1$I.%2$I ENABLE ALWAYS TRIGGER %3$I;',
+                  TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_NAME);
+END;
+$append_only$;
+
+COMMENT ON FUNCTION audit.append_only() IS
+    'Trigger function: refuse to change or remove events. On audit.event and its partitions.';
+REVOKE ALL ON FUNCTION audit.append_only() FROM PUBLIC;
