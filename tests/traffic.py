@@ -145,6 +145,7 @@ class Client:
         connection.isolation_level = choice.choice(
             [psycopg.IsolationLevel.READ_COMMITTED] * 3 + [psycopg.IsolationLevel.REPEATABLE_READ]
         )
+        undone = choice.random() < 0.1
         try:
             with connection.transaction():
                 connection.execute("SELECT audit.set_context(%s)", [f"{self.number}/{number}"])
@@ -156,13 +157,12 @@ class Client:
                 connection.execute(
                     "INSERT INTO app_data.mark VALUES (%s, %s)", (self.number, number)
                 )
-                if choice.random() < 0.1:
+                if undone:
                     raise psycopg.Rollback
-                self.committed.append(number)
         except CONFLICTS:
             self.conflicts += 1
-            if self.committed[-1:] == [number]:
-                self.committed.pop()
+        else:
+            self.committed += [] if undone else [number]
 
     def _undone(self, connection: Connection, choice: random.Random) -> None:
         """Do some work within a savepoint, and take it back now and then."""
