@@ -17,6 +17,7 @@ SQL: tuple[str, ...] = (
     "triggers/capture_update.sql",
     "triggers/capture_delete.sql",
     "triggers/capture_truncate.sql",
+    "functions/_lock_tracked_tables.sql",
     "functions/_register_table.sql",
     "functions/_unregister_table.sql",
     "functions/_foreign_casts.sql",
@@ -58,7 +59,7 @@ DROP FUNCTION
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
     audit._unregister_table, audit._context_columns, audit._refuse_context,
-    audit._row_key, audit._wide_row_key, audit._foreign_casts;
+    audit._row_key, audit._wide_row_key, audit._foreign_casts, audit._lock_tracked_tables;
 """
 
 

@@ -36,8 +36,7 @@ BEGIN
         RETURN v_id;
     END IF;
 
-    /* one registration at a time; maintenance and readers go on */
-    LOCK TABLE audit.tracked_table IN SHARE UPDATE EXCLUSIVE MODE;
+    PERFORM audit._lock_tracked_tables();
     PERFORM audit._refresh_tracked_tables();
     SELECT n.nspname, c.relname INTO v_schema, v_name
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

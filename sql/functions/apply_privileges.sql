@@ -18,7 +18,7 @@ DECLARE
     c_admin CONSTANT text[] := ARRAY[
         'attach', 'detach', '_check_attachable', '_check_key', '_check_mode', '_is_unique_key',
         '_key_columns', '_foreign_casts', '_missing_triggers', '_trigger_definitions',
-        '_register_table', '_unregister_table',
+        '_lock_tracked_tables', '_register_table', '_unregister_table',
         'capture_row', 'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',
         'run_maintenance', 'set_partitioning', 'schedule_jobs', 'unschedule_jobs'];
     v_setting audit.setting;
