@@ -49,6 +49,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
+def server_names(request: pytest.FixtureRequest) -> list[str]:
+    """The servers that the tests run on."""
+    return request.config.stash[SERVER_NAMES]
+
+
+@pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A running server; tests that use it run once per version."""
     with Server(request.param) as server:

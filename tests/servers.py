@@ -130,9 +130,21 @@ class Server(LocalServer):
 
     def stop(self) -> None:
         """End the server and the connection of its administrator."""
+        self.forget_admin()
+        super().stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """As that of LocalServer; the administrator connects again."""
+        self.forget_admin()
+        with super().paused():
+            yield
+
+    def forget_admin(self) -> None:
+        """Close the connection of the administrator; when asked for, there is a new one."""
         if "admin" in self.__dict__:
             self.admin.close()
-        super().stop()
+            del self.admin
 
     @cached_property
     def admin(self) -> psycopg.Connection[Any]:

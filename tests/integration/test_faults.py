@@ -80,8 +80,7 @@ def test_after_a_crash_trail_and_tables_agree(
             kill(own)
 
         clients = traffic.run(database, 1_000_000, crash)
-        own.admin.close()
-        del own.admin
+        own.forget_admin()
         if kill is kill_all:
             with own.paused():  # it is dead: this only starts it again
                 pass
