@@ -10,6 +10,7 @@ from functools import partial
 from itertools import count
 from threading import Event
 
+import psycopg
 import pytest
 from psycopg import errors
 
@@ -111,6 +112,31 @@ def test_lock_timeout_is_kept_behind_a_migration_that_attaches(database: Databas
                 db.execute(query, [table])
         assert value(db, "SELECT audit.attach(%s)", [table]) == 1
         assert value(db, "SELECT (audit.run_maintenance()).status") == "ok"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="attach in a REPEATABLE READ transaction does not see who attached or detached the table"
+    " after its snapshot: its history is split, or it is captured and yet listed as detached",
+)
+@pytest.mark.parametrize("meanwhile", [ATTACH, DETACH])
+def test_an_attach_with_an_old_snapshot_fails_or_sees_the_present(
+    database: Database, meanwhile: str
+) -> None:
+    with database.connect(autocommit=True) as db, database.connect() as old:
+        db.execute("CREATE TABLE app_data.t (id int PRIMARY KEY)")
+        if meanwhile == DETACH:
+            db.execute(ATTACH)
+        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        old.execute("SELECT count(*) FROM audit.tracked_table")
+        db.execute(meanwhile)
+        try:
+            old.execute(ATTACH)
+            old.commit()
+        except errors.SerializationFailure:
+            old.rollback()
+        registered = rows(db, "SELECT detached_at IS NULL AS attached FROM audit.tracked_table")
+        assert registered == [{"attached": len(triggers(db, "app_data.t")) == 4}]
 
 
 class Storm:
