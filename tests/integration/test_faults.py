@@ -152,6 +152,7 @@ def limit_files(server: Server, connection: Connection, size: int | str) -> None
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_session_goes_on_when_there_is_room_again(
     server: Server, database: Database, mode: str

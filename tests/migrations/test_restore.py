@@ -75,6 +75,7 @@ def next_xid_is(connection: Connection, xid: int) -> None:
     connection.autocommit = False
 
 
+@pytest.mark.slow
 def test_transactions_after_a_restore_do_not_mix_with_older_ones_of_the_same_xid(
     server: Server,
 ) -> None:
