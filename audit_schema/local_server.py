@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import psycopg
@@ -143,6 +143,19 @@ class LocalServer:
             **self._process_options,
         )
 
+    def popen(
+        self, *command: object, output: int | IO[bytes] = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        """Start a command as `run` does, in a session of its own; the caller ends it."""
+        return subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            **self._process_options,
+        )
+
     @property
     def stop_command(self) -> str:
         """The shell command that ends a kept server and removes its folder."""
@@ -258,14 +271,7 @@ class LocalServer:
         # Not pg_ctl: this way the server is our own child with a known process id. A session of
         # its own keeps Ctrl-C away from it.
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [self.bindir / "postgres", "-D", self.data],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **self._process_options,
-            )
+            self.process = self.popen(self.bindir / "postgres", "-D", self.data, output=log)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:

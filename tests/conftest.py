@@ -49,6 +49,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
+def server_names(request: pytest.FixtureRequest) -> list[str]:
+    """The servers that the tests run on."""
+    return request.config.stash[SERVER_NAMES]
+
+
+@pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A running server; tests that use it run once per version."""
     with Server(request.param) as server:
@@ -141,11 +147,12 @@ def _server_names(config: pytest.Config) -> list[str]:
 
 
 def _check(names: list[str]) -> None:
-    """Refuse to run without the servers asked for; in CI, without any of the extensions."""
+    """Refuse to run without the servers asked for; in CI, without any extension or PgBouncer."""
     missing = [name for name in names if not (servers.bindir_of(name) / "postgres").exists()]
     if os.environ.get("CI") == "true":
         for name in sorted({*names} - {*missing}):
             gaps = set(servers.EXTENSIONS) - servers.extensions_of(name)
+            gaps |= set() if servers.pooler_of(name).exists() else {servers.POOLER}
             missing += [f"{extension} on {name}" for extension in sorted(gaps)]
     if missing or not names:
         what = ", ".join(missing) or "any"

@@ -24,6 +24,7 @@ INIT_SCRIPTS = DOCKER / "initdb.d"
 MAJORS = ("15", "17", "18")
 EMBEDDED = "embedded"
 EXTENSIONS = ("pg_partman", "pg_cron", "plpgsql_check")
+POOLER = "pgbouncer"
 
 # A migration needs no more than the role `deployer`; `app` is the application's role.
 ROLES = "CREATE ROLE deployer LOGIN CREATEROLE; CREATE ROLE app LOGIN"
@@ -66,6 +67,11 @@ def bindir_of(name: str) -> Path:
 def installed() -> list[str]:
     """The major versions that .ci/make-server has made, oldest first."""
     return [name for name in MAJORS if (bindir_of(name) / "postgres").exists()]
+
+
+def pooler_of(name: str) -> Path:
+    """The PgBouncer that was made with server `name`."""
+    return servers_folder() / name / "usr/sbin" / POOLER
 
 
 def extensions_of(name: str) -> set[str]:
@@ -124,9 +130,21 @@ class Server(LocalServer):
 
     def stop(self) -> None:
         """End the server and the connection of its administrator."""
+        self.forget_admin()
+        super().stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """As that of LocalServer; the administrator connects again."""
+        self.forget_admin()
+        with super().paused():
+            yield
+
+    def forget_admin(self) -> None:
+        """Close the connection of the administrator; when asked for, there is a new one."""
         if "admin" in self.__dict__:
             self.admin.close()
-        super().stop()
+            del self.admin
 
     @cached_property
     def admin(self) -> psycopg.Connection[Any]:

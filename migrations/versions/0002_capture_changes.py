@@ -21,6 +21,7 @@ SQL: tuple[str, ...] = (
     "triggers/capture_update.sql",
     "triggers/capture_delete.sql",
     "triggers/capture_truncate.sql",
+    "functions/_lock_tracked_tables.sql",
     "functions/_register_table.sql",
     "functions/_unregister_table.sql",
     "functions/_foreign_casts.sql",
@@ -69,9 +70,10 @@ DROP FUNCTION
     audit.record_baseline, audit._write_baseline, audit._missing_triggers,
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
-    audit._unregister_table, audit._row_key, audit._wide_row_key, audit._foreign_casts,
-    audit._check_policy, audit._policy_argument, audit._recorded_key, audit._refuse_anonymous,
-    audit._has_foreign_types, audit._policy, audit._apply_policy, audit._mask;
+    audit._unregister_table, audit._lock_tracked_tables, audit._row_key, audit._wide_row_key,
+    audit._foreign_casts, audit._check_policy, audit._policy_argument, audit._recorded_key,
+    audit._refuse_anonymous, audit._has_foreign_types, audit._policy, audit._apply_policy,
+    audit._mask;
 """
 
 

@@ -19,6 +19,7 @@ BEGIN
     IF (SELECT relispartition FROM pg_class WHERE oid = p_table) THEN
         RETURN false;  -- its triggers are those of its parent
     END IF;
+    PERFORM audit._lock_tracked_tables();
     v_id := audit._tracked_table_id(p_table);
     FOR v_trigger IN
         SELECT t.tgname FROM pg_trigger AS t

@@ -37,8 +37,7 @@ BEGIN
         RETURN v_before.id;
     END IF;
 
-    /* one registration at a time; maintenance and readers go on */
-    LOCK TABLE audit.tracked_table IN SHARE UPDATE EXCLUSIVE MODE;
+    PERFORM audit._lock_tracked_tables();
     PERFORM audit._refresh_tracked_tables();
     SELECT * INTO v_before FROM audit.tracked_table WHERE id = audit._tracked_table_id(p_table);
     IF NOT FOUND THEN
