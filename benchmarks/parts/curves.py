@@ -81,14 +81,17 @@ CURVES: Final = {
     "tables": (
         "Tracked tables",
         "One session writes to all of the tables in turn, with prepared statements and generic "
-        "plans. It keeps what it has compiled and planned for each table; the first writes of a "
-        "table make it.",
+        "plans. It keeps what it has compiled and planned for each table, since PL/pgSQL compiles "
+        "a trigger function anew for each table; the first writes of a table make it. Each "
+        "attach() looks at all attached tables for one that was renamed or dropped.",
     ),
     "events": (
         "Events in the log",
         "The events lie in the running partition, which is the worst case, since old partitions "
         "are not touched. Its indexes are read into the shared buffers (2 GB) before, as far as "
-        "they fit.",
+        "they fit. Beyond, an event fetches and evicts index pages at random places, above all of "
+        "the index of row keys, which is in the order of a hash: shorter partitions keep that "
+        "away.",
     ),
 }
 CLIENTS: Final = """

@@ -1,11 +1,13 @@
 -- Bring audit.tracked_table up to date with tables that were renamed, moved or dropped, and record
 -- each of these in the trail: as seen now, by whoever looks.
--- Called by audit.attach() and audit.run_maintenance(), with the owner's rights.
+-- Called by audit.attach() and audit.run_maintenance(), with the owner's rights. Nested loops are
+-- off because nothing tells the planner that thousands of triggers have the same name.
 CREATE OR REPLACE FUNCTION audit._refresh_tracked_tables()
     RETURNS void
     LANGUAGE plpgsql
     VOLATILE
     SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off
 AS $_refresh_tracked_tables$
 DECLARE
     v_change record;

@@ -1,12 +1,14 @@
 -- What is wrong with the capture of attached tables, and how to mend it: the table is gone or
 -- became a partition of another, it inherits by now and yet is captured by statement, a trigger of
 -- it or of a partition is missing, disabled or altered, a key column was renamed or dropped, the
--- key is no longer one (the name of its column may by now be that of another).
+-- key is no longer one (the name of its column may by now be that of another). Nested loops are
+-- off, as in audit._refresh_tracked_tables().
 CREATE OR REPLACE FUNCTION audit._table_problems()
     RETURNS TABLE (tracked_table_id integer, subject text, problem text, remedy text)
     LANGUAGE sql
     STABLE
     SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off
 AS $_table_problems$
     WITH captured AS (
         SELECT k, k.id, c.oid AS relation, c.relispartition,
