@@ -11,6 +11,7 @@ CREATE OR REPLACE FUNCTION audit._write_baseline(
     SET search_path = pg_catalog, pg_temp
 AS $_write_baseline$
 DECLARE
+    v_id integer := audit._tracked_table_id(p_table);
     v_tracked audit.tracked_table;
     v_policy jsonb;
     v_context jsonb;
@@ -19,9 +20,8 @@ DECLARE
 BEGIN
     PERFORM audit._check_context(NULLIF(current_setting('audit.context', true), ''));
     v_context := NULLIF(current_setting('audit.context', true), '')::jsonb;
-    v_tracked.id := audit._tracked_table_id(p_table);
     SELECT * INTO STRICT v_tracked FROM audit.tracked_table
-     WHERE id = v_tracked.id AND detached_at IS NULL;
+     WHERE id = v_id AND detached_at IS NULL;
     v_policy := audit._policy(p_table, audit._policy_argument(p_table, v_tracked.policy));
     v_first := nextval('audit.event_id_seq');
     INSERT INTO audit.event (

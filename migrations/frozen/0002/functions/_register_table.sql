@@ -52,30 +52,28 @@ BEGIN
         RETURN v_after.id;
     END IF;
 
-    v_after := v_before;
-    v_after.mode := p_wanted.mode;
-    v_after.key_columns := p_wanted.key_columns;
-    v_after.key_is_unique := p_wanted.key_is_unique;
-    v_after.policy := p_wanted.policy;
-    v_after.require_actor := p_wanted.require_actor;
-    v_after.enable_always := p_wanted.enable_always;
-    v_after.detached_at := NULL;
-    IF v_before.detached_at IS NOT NULL THEN
-        v_after.attached_at := now();
-        v_after.attached_by := session_user;
-        DELETE FROM audit.baseline WHERE tracked_table_id = v_after.id;
+    UPDATE audit.tracked_table AS k
+       SET mode = p_wanted.mode,
+           key_columns = p_wanted.key_columns,
+           key_is_unique = p_wanted.key_is_unique,
+           policy = p_wanted.policy,
+           require_actor = p_wanted.require_actor,
+           enable_always = p_wanted.enable_always,
+           attached_at = CASE WHEN k.detached_at IS NULL THEN k.attached_at ELSE now() END,
+           attached_by = CASE WHEN k.detached_at IS NULL THEN k.attached_by ELSE session_user END,
+           detached_at = NULL
+     WHERE k.id = v_before.id
+       AND (k.mode, k.key_columns, k.key_is_unique, k.policy, k.require_actor, k.enable_always,
+            k.detached_at)
+           IS DISTINCT FROM (p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique,
+                             p_wanted.policy, p_wanted.require_actor, p_wanted.enable_always, NULL)
+    RETURNING * INTO v_after;
+    IF FOUND THEN
+        DELETE FROM audit.baseline
+         WHERE tracked_table_id = v_before.id AND v_before.detached_at IS NOT NULL;
+        PERFORM audit._record_act(v_before.id, 'attach', to_jsonb(v_before), to_jsonb(v_after));
     END IF;
-    IF v_after IS DISTINCT FROM v_before THEN
-        UPDATE audit.tracked_table
-           SET (mode, key_columns, key_is_unique, policy, require_actor, enable_always,
-                attached_at, attached_by, detached_at)
-               = (v_after.mode, v_after.key_columns, v_after.key_is_unique, v_after.policy,
-                  v_after.require_actor, v_after.enable_always, v_after.attached_at,
-                  v_after.attached_by, v_after.detached_at)
-         WHERE id = v_after.id;
-        PERFORM audit._record_act(v_after.id, 'attach', to_jsonb(v_before), to_jsonb(v_after));
-    END IF;
-    RETURN v_after.id;
+    RETURN v_before.id;
 END;
 $_register_table$;
 

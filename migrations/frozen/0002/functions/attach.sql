@@ -21,19 +21,27 @@ CREATE OR REPLACE FUNCTION audit.attach(
     SET quote_all_identifiers = off
 AS $attach$
 DECLARE
+    v_mode text;
+    v_key_columns text[];
+    v_id integer;
     v_tracked audit.tracked_table;
     v_trigger name;
     v_definition text;
 BEGIN
     PERFORM audit._check_attachable(p_table);
-    v_tracked.mode := audit._check_mode(p_table, p_mode);
-    v_tracked.key_columns := audit._check_key(p_table, p_key_columns);
-    v_tracked.key_is_unique := audit._is_unique_key(p_table, v_tracked.key_columns);
-    v_tracked.policy := audit._check_policy(
-        p_table, v_tracked.key_columns, p_exclude, p_only, p_redact, p_hash);
-    v_tracked.require_actor := COALESCE(p_require_actor, false);
-    v_tracked.enable_always := COALESCE(p_enable_always, false);
-    v_tracked.id := audit._register_table(p_table, v_tracked);
+    v_mode := audit._check_mode(p_table, p_mode);
+    v_key_columns := audit._check_key(p_table, p_key_columns);
+    SELECT * INTO v_tracked
+      FROM jsonb_populate_record(NULL::audit.tracked_table, jsonb_build_object(
+               'mode', v_mode,
+               'key_columns', v_key_columns,
+               'key_is_unique', audit._is_unique_key(p_table, v_key_columns),
+               'policy', audit._check_policy(
+                   p_table, v_key_columns, p_exclude, p_only, p_redact, p_hash),
+               'require_actor', COALESCE(p_require_actor, false),
+               'enable_always', COALESCE(p_enable_always, false)));
+    v_id := audit._register_table(p_table, v_tracked);
+    SELECT * INTO STRICT v_tracked FROM audit.tracked_table WHERE id = v_id;
 
     /* a trigger of ours under another name would record everything twice */
     FOR v_trigger IN
@@ -61,7 +69,7 @@ BEGIN
             NULL;
         END LOOP;
     END IF;
-    RETURN v_tracked.id;
+    RETURN v_id;
 END;
 $attach$;
 

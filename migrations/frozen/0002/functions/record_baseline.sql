@@ -18,6 +18,7 @@ CREATE OR REPLACE FUNCTION audit.record_baseline(p_table regclass, p_limit integ
     SET quote_all_identifiers = off
 AS $record_baseline$
 DECLARE
+    v_id integer;
     v_tracked audit.tracked_table;
     v_baseline audit.baseline;
     v_order text;
@@ -29,15 +30,15 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'It is the number of rows of one batch.';
     END IF;
-    v_tracked.id := audit._tracked_table_id(p_table);
+    v_id := audit._tracked_table_id(p_table);
     SELECT * INTO v_tracked FROM audit.tracked_table
-     WHERE id = v_tracked.id AND detached_at IS NULL;
+     WHERE id = v_id AND detached_at IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % is not attached', COALESCE(p_table::text, 'NULL')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = format('SELECT audit.attach(%L); first.', p_table);
     END IF;
-    SELECT * INTO v_baseline FROM audit.baseline WHERE tracked_table_id = v_tracked.id;
+    SELECT * INTO v_baseline FROM audit.baseline WHERE tracked_table_id = v_id;
     IF v_baseline.finished_at IS NOT NULL THEN
         RETURN 0;
     END IF;
