@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from statistics import linear_regression, mean, median
+from itertools import combinations
+from statistics import mean, median
 from threading import Barrier, Event
 from typing import Any, Final
 
@@ -408,14 +409,19 @@ def _render_kept_up(run: Mapping[str, Any], page: Page) -> None:
         _drift([(part["second"] / 60, part[f"{name}_ms"]) for part in slices], minutes, name)
         for name in ("p50", "p95")
     ]
-    page.add(f"Drift, by a line of least squares through the slices: {'; '.join(drifts)}.")
+    page.add(
+        "Drift, by the median of the slopes between any two slices (Theil and Sen), which single "
+        f"slices with a checkpoint cannot bend: {'; '.join(drifts)}."
+    )
 
 
 def _drift(points: Sequence[tuple[float, float]], minutes: float, name: str) -> str:
-    slope = linear_regression(*zip(*points, strict=True)).slope
-    change = slope * minutes / mean(latency for _, latency in points)
+    slope = median(
+        (late[1] - early[1]) / (late[0] - early[0]) for early, late in combinations(points, 2)
+    )
+    change = slope * minutes / median(latency for _, latency in points)
     return (
-        f"{name} {signed(slope * 1000)} µs a minute, {change:+.0%} of its mean over "
+        f"{name} {signed(slope * 1000)} µs a minute, {change:+.0%} of its median over "
         f"{minutes:.0f} minutes"
     )
 
