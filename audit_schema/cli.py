@@ -145,6 +145,9 @@ def attach(
             help="Capture also logical replication and session_replication_role = replica.",
         ),
     ] = False,
+    truncated_rows: Annotated[
+        bool, typer.Option("--truncated-rows", help="TRUNCATE records each row that it removes.")
+    ] = False,
     url: Url = None,
 ) -> None:
     """Record the changes of tables from now on; all of them or none.
@@ -158,7 +161,7 @@ def attach(
             p_table => %(table)s::regclass, p_mode => %(mode)s, p_key_columns => %(key)s,
             p_exclude => %(exclude)s, p_only => %(only)s, p_redact => %(redact)s,
             p_hash => %(hash)s, p_require_actor => %(require_actor)s,
-            p_enable_always => %(enable_always)s)"""
+            p_enable_always => %(enable_always)s, p_truncated_rows => %(truncated_rows)s)"""
     arguments = {
         "mode": mode,
         "key": key or None,
@@ -168,6 +171,7 @@ def attach(
         "hash": hash_ or [],
         "require_actor": require_actor,
         "enable_always": enable_always,
+        "truncated_rows": truncated_rows,
     }
     with _connect(url) as connection:
         for table in tables:

@@ -94,6 +94,7 @@ CREATE TABLE audit.tracked_table (
     policy jsonb NOT NULL DEFAULT '{}',
     require_actor boolean NOT NULL DEFAULT false,
     enable_always boolean NOT NULL DEFAULT false,
+    truncated_rows boolean NOT NULL DEFAULT false,
     attached_at timestamptz NOT NULL DEFAULT now(),
     attached_by text NOT NULL,
     detached_at timestamptz,
@@ -121,6 +122,8 @@ COMMENT ON COLUMN audit.tracked_table.require_actor IS 'Whether writes without a
 COMMENT ON COLUMN audit.tracked_table.enable_always IS
     'Whether the triggers also fire for logical replication and session_replication_role = '
     'replica.';
+COMMENT ON COLUMN audit.tracked_table.truncated_rows IS
+    'Whether TRUNCATE records each row that it removes.';
 COMMENT ON COLUMN audit.tracked_table.attached_at IS 'When the table was last attached.';
 COMMENT ON COLUMN audit.tracked_table.attached_by IS 'Session user who last attached the table.';
 COMMENT ON COLUMN audit.tracked_table.detached_at IS
@@ -191,8 +194,8 @@ COMMENT ON COLUMN audit.event.row_key IS
     'Key columns of the row as a JSON object (after the change); the whole row for a table '
     'without a key; NULL for truncate.';
 COMMENT ON COLUMN audit.event.old_values IS
-    'delete: the whole row; update: the changed columns before. NULL for insert and truncate. Of '
-    'acts on the table: what was so before.';
+    'delete, row of a truncate: the whole row; update: the changed columns before. NULL for insert '
+    'and truncate itself. Of acts on the table: what was so before.';
 COMMENT ON COLUMN audit.event.new_values IS
     'insert, baseline: the whole row; update: the changed columns after. NULL for delete and '
     'truncate. Of acts on the table: what is so after.';

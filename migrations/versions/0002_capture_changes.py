@@ -20,6 +20,7 @@ SQL: tuple[str, ...] = (
     "triggers/capture_insert.sql",
     "triggers/capture_update.sql",
     "triggers/capture_delete.sql",
+    "functions/_write_truncated_rows.sql",
     "triggers/capture_truncate.sql",
     "functions/_lock_tracked_tables.sql",
     "functions/_register_table.sql",
@@ -29,6 +30,7 @@ SQL: tuple[str, ...] = (
     "functions/_check_mode.sql",
     "functions/_check_key.sql",
     "functions/_check_policy.sql",
+    "functions/_check_readable.sql",
     "functions/_policy_argument.sql",
     "functions/_trigger_definitions.sql",
     "functions/_missing_triggers.sql",
@@ -73,7 +75,7 @@ DROP FUNCTION
     audit._unregister_table, audit._lock_tracked_tables, audit._row_key, audit._wide_row_key,
     audit._foreign_casts, audit._check_policy, audit._policy_argument, audit._recorded_key,
     audit._refuse_anonymous, audit._has_foreign_types, audit._policy, audit._apply_policy,
-    audit._mask;
+    audit._mask, audit._write_truncated_rows, audit._check_readable;
 """
 
 

@@ -19,7 +19,9 @@ AS $_attach_call$
             UNION ALL
             SELECT 4, 'p_require_actor', 'true' WHERE p_tracked.require_actor
             UNION ALL
-            SELECT 5, 'p_enable_always', 'true' WHERE p_tracked.enable_always)
+            SELECT 5, 'p_enable_always', 'true' WHERE p_tracked.enable_always
+            UNION ALL
+            SELECT 6, 'p_truncated_rows', 'true' WHERE p_tracked.truncated_rows)
            AS option (position, name, value)
 $_attach_call$;
 

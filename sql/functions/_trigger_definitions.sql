@@ -12,8 +12,10 @@ CREATE OR REPLACE FUNCTION audit._trigger_definitions(
     SET quote_all_identifiers = off
 AS $_trigger_definitions$
     SELECT format(
-        'CREATE TRIGGER _audit_%s AFTER %s ON %s %sFOR EACH %s EXECUTE FUNCTION audit.%s(%s)',
-        t.name, t.event, p_table,
+        'CREATE TRIGGER _audit_%s %s %s ON %s %sFOR EACH %s EXECUTE FUNCTION audit.%s(%s)',
+        t.name,
+        CASE WHEN t.event = 'TRUNCATE' AND p_tracked.truncated_rows THEN 'BEFORE' ELSE 'AFTER' END,
+        t.event, p_table,
         CASE WHEN t.by_row OR t.event = 'TRUNCATE' THEN '' ELSE 'REFERENCING '
             || CASE WHEN t.event <> 'INSERT' THEN 'OLD TABLE AS old_rows ' ELSE '' END
             || CASE WHEN t.event <> 'DELETE' THEN 'NEW TABLE AS new_rows ' ELSE '' END END,
@@ -26,7 +28,8 @@ AS $_trigger_definitions$
                         (3, audit._policy_argument(p_table, p_tracked.policy)),
                         (4, CASE WHEN p_tracked.require_actor THEN 'require_actor' END))
                 AS a (position, value)
-          WHERE a.value IS NOT NULL AND (a.position IN (1, 4) OR t.event <> 'TRUNCATE')))
+          WHERE a.value IS NOT NULL
+            AND (a.position IN (1, 4) OR t.event <> 'TRUNCATE' OR p_tracked.truncated_rows)))
       FROM (VALUES ('insert', 'INSERT', p_tracked.mode = 'row'),
                    ('update', 'UPDATE', p_tracked.mode = 'row'),
                    ('delete', 'DELETE', p_tracked.mode = 'row'),

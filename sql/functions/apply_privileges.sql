@@ -17,9 +17,10 @@ DECLARE
     -- who may attach may also make triggers by hand, and so events: the role is for trusted people
     c_admin CONSTANT text[] := ARRAY[
         'attach', 'detach', 'record_baseline', '_check_attachable', '_check_key', '_check_mode',
-        '_check_policy', '_is_unique_key', '_key_columns', '_foreign_casts', '_has_foreign_types',
-        '_policy_argument', '_missing_triggers', '_trigger_definitions', '_lock_tracked_tables',
-        '_register_table', '_unregister_table', '_row_to_jsonb', '_write_baseline',
+        '_check_policy', '_check_readable', '_is_unique_key', '_key_columns', '_foreign_casts',
+        '_has_foreign_types', '_policy_argument', '_missing_triggers', '_trigger_definitions',
+        '_lock_tracked_tables', '_register_table', '_unregister_table', '_row_to_jsonb',
+        '_write_baseline',
         'capture_row', 'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',
         'run_maintenance', 'set_partitioning', 'schedule_jobs', 'unschedule_jobs',
         'enable_ddl_capture'];

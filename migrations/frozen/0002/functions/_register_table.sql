@@ -30,9 +30,10 @@ BEGIN
       JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
       JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
      WHERE k.id = audit._tracked_table_id(p_table) AND k.detached_at IS NULL
-       AND (k.mode, k.key_columns, k.key_is_unique, k.policy, k.require_actor, k.enable_always)
+       AND (k.mode, k.key_columns, k.key_is_unique, k.policy, k.require_actor, k.enable_always,
+            k.truncated_rows)
            = (p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique, p_wanted.policy,
-              p_wanted.require_actor, p_wanted.enable_always);
+              p_wanted.require_actor, p_wanted.enable_always, p_wanted.truncated_rows);
     IF FOUND THEN
         RETURN v_before.id;
     END IF;
@@ -43,9 +44,10 @@ BEGIN
     IF NOT FOUND THEN
         INSERT INTO audit.tracked_table (
             schema_name, table_name, mode, key_columns, key_is_unique, policy, require_actor,
-            enable_always, attached_by)
+            enable_always, truncated_rows, attached_by)
         SELECT n.nspname, c.relname, p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique,
-               p_wanted.policy, p_wanted.require_actor, p_wanted.enable_always, session_user
+               p_wanted.policy, p_wanted.require_actor, p_wanted.enable_always,
+               p_wanted.truncated_rows, session_user
           FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
          WHERE c.oid = p_table
         RETURNING * INTO v_after;
@@ -59,14 +61,16 @@ BEGIN
            policy = p_wanted.policy,
            require_actor = p_wanted.require_actor,
            enable_always = p_wanted.enable_always,
+           truncated_rows = p_wanted.truncated_rows,
            attached_at = CASE WHEN k.detached_at IS NULL THEN k.attached_at ELSE now() END,
            attached_by = CASE WHEN k.detached_at IS NULL THEN k.attached_by ELSE session_user END,
            detached_at = NULL
      WHERE k.id = v_before.id
        AND (k.mode, k.key_columns, k.key_is_unique, k.policy, k.require_actor, k.enable_always,
-            k.detached_at)
+            k.truncated_rows, k.detached_at)
            IS DISTINCT FROM (p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique,
-                             p_wanted.policy, p_wanted.require_actor, p_wanted.enable_always, NULL)
+                             p_wanted.policy, p_wanted.require_actor, p_wanted.enable_always,
+                             p_wanted.truncated_rows, NULL)
     RETURNING * INTO v_after;
     IF FOUND THEN
         DELETE FROM audit.baseline

@@ -12,7 +12,8 @@ CREATE OR REPLACE FUNCTION audit.attach(
     p_hash text[] DEFAULT '{}',
     p_require_actor boolean DEFAULT false,
     p_enable_always boolean DEFAULT false,
-    p_baseline boolean DEFAULT false)
+    p_baseline boolean DEFAULT false,
+    p_truncated_rows boolean DEFAULT false)
     RETURNS integer
     LANGUAGE plpgsql
     VOLATILE
@@ -39,7 +40,11 @@ BEGIN
                'policy', audit._check_policy(
                    p_table, v_key_columns, p_exclude, p_only, p_redact, p_hash),
                'require_actor', COALESCE(p_require_actor, false),
-               'enable_always', COALESCE(p_enable_always, false)));
+               'enable_always', COALESCE(p_enable_always, false),
+               'truncated_rows', COALESCE(p_truncated_rows, false)));
+    IF v_tracked.truncated_rows THEN
+        PERFORM audit._check_readable(p_table);
+    END IF;
     v_id := audit._register_table(p_table, v_tracked);
     SELECT * INTO STRICT v_tracked FROM audit.tracked_table WHERE id = v_id;
 
@@ -74,7 +79,8 @@ END;
 $attach$;
 
 COMMENT ON FUNCTION audit.attach(
-    regclass, text, text[], text[], text[], text[], text[], boolean, boolean, boolean) IS
+    regclass, text, text[], text[], text[], text[], text[], boolean, boolean, boolean,
+    boolean) IS
     'Start to record the changes of a table; returns its id in audit.tracked_table. Modes: '
     'statement (all rows of a statement together, the default) or row; a table that is partitioned '
     'or inherits is always captured by row. Key columns default to the primary key; a table '
@@ -84,8 +90,11 @@ COMMENT ON FUNCTION audit.attach(
     'an actor fail (check_violation). Enable always: capture also what logical replication applies '
     'and sessions with session_replication_role = replica write; takes the owner of the table. '
     'Baseline: also record the rows that are there, in this transaction, which locks the table; '
-    'of a large one, call audit.record_baseline() afterwards. Safe to run again; each call says '
-    'all: what it leaves out goes back to its default. Needs the TRIGGER privilege on the table. '
-    'Raises wrong_object_type, undefined_column, invalid_parameter_value, insufficient_privilege.';
+    'of a large one, call audit.record_baseline() afterwards. Truncated rows: whether TRUNCATE '
+    'records each row that it removes; the owner of the trail must be able to read the table. Safe '
+    'to run again; each call says all: what it leaves out goes back to its default. Needs the '
+    'TRIGGER privilege on the table. Raises wrong_object_type, undefined_column, '
+    'invalid_parameter_value, insufficient_privilege.';
 REVOKE ALL ON FUNCTION audit.attach(
-    regclass, text, text[], text[], text[], text[], text[], boolean, boolean, boolean) FROM PUBLIC;
+    regclass, text, text[], text[], text[], text[], text[], boolean, boolean, boolean,
+    boolean) FROM PUBLIC;
