@@ -2,6 +2,7 @@
 
 SHELL := /bin/bash
 PYTHON ?= python3
+WORKERS ?= 2
 CACHE := $(if $(filter 0,$(shell id -u)),/var/cache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache))
 export AUDIT_SCHEMA_SERVERS ?= $(CACHE)/audit-schema/servers
 
@@ -27,8 +28,8 @@ servers: ## Make PostgreSQL 15, 17 and 18 with their extensions, cached outside 
 	@.ci/make-server trixie 17 $(AUDIT_SCHEMA_SERVERS)/17
 	@.ci/make-server forky 18 $(AUDIT_SCHEMA_SERVERS)/18
 
-test: venv servers ## Run all tests on all servers (ARGS="-k name")
-	.venv/bin/pytest $(ARGS)
+test: venv servers ## Run all tests on all servers, WORKERS=2 at a time (ARGS="-k name")
+	.venv/bin/pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 test-quick: venv ## Run the fast tests on one server: the newest there is, else the embedded one
 	.venv/bin/pytest --quick $(ARGS)
