@@ -1,13 +1,15 @@
 -- Bring audit.tracked_table up to date with tables that were renamed, moved or dropped, and record
 -- each of these in the trail: as seen now, by whoever looks.
 -- Called by audit.attach() and audit.run_maintenance(), with the owner's rights. Nested loops are
--- off because nothing tells the planner that thousands of triggers have the same name.
+-- off because nothing tells the planner that thousands of triggers have the same name; jit, because
+-- the cost of the loops that there must be would then have it compiled.
 CREATE OR REPLACE FUNCTION audit._refresh_tracked_tables()
     RETURNS void
     LANGUAGE plpgsql
     VOLATILE
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off
+    SET jit = off
 AS $_refresh_tracked_tables$
 DECLARE
     v_change record;

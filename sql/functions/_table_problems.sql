@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION audit._table_problems()
     STABLE
     SET search_path = pg_catalog, pg_temp
     SET enable_nestloop = off
+    SET jit = off
 AS $_table_problems$
     WITH captured AS (
         SELECT k, k.id, c.oid AS relation, c.relispartition,

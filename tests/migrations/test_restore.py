@@ -177,10 +177,9 @@ def test_a_subscriber_records_what_arrives_only_if_its_triggers_fire_always(
         publisher.execute("CREATE PUBLICATION orders FOR TABLE app_data.orders")
         write_as(publisher, "there", "INSERT INTO app_data.orders VALUES (1, 1.50)")
         subscriber.execute(ORDERS.format(mode=mode).encode())
-        if always:
-            for event in ("insert", "update", "delete", "truncate"):
-                name = f"_audit_{event}"
-                subscriber.execute(f"ALTER TABLE app_data.orders ENABLE ALWAYS TRIGGER {name}")
+        subscriber.execute(
+            "SELECT audit.attach('app_data.orders', %s, p_enable_always => %s)", (mode, always)
+        )
         # within one cluster the slot has to be there before
         publisher.execute("SELECT pg_create_logical_replication_slot('orders', 'pgoutput')")
         subscriber.execute(
