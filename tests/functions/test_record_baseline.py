@@ -38,10 +38,15 @@ def old_table(connection: Connection, definition: str, count: int = 25) -> None:
         "id numeric PRIMARY KEY, d date DEFAULT '2026-01-01'",
         "id text PRIMARY KEY",
         "id integer PRIMARY KEY, m app_data.mood DEFAULT 'calm'",
+        "id integer PRIMARY KEY, f app_data.filled DEFAULT 'x'",
+        "id app_data.positive PRIMARY KEY",
+        'id integer, "a ""b" text[] DEFAULT \'{x}\', PRIMARY KEY ("a ""b", id)',
     ],
 )
 def test_each_row_is_recorded_once_in_batches(tx: Connection, definition: str) -> None:
     tx.execute("CREATE TYPE app_data.mood AS ENUM ('calm', 'loud')")
+    tx.execute("CREATE DOMAIN app_data.filled AS text NOT NULL")
+    tx.execute("CREATE DOMAIN app_data.positive AS integer CHECK (value > 0)")
     old_table(tx, definition)
     assert [baseline(tx, 10) for _ in range(4)] == [10, 10, 5, 0]
     expected = rows(tx, "SELECT to_jsonb(t.*) AS row FROM app_data.t ORDER BY t.*")

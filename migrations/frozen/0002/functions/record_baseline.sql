@@ -48,10 +48,11 @@ BEGIN
     IF NOT audit._key_columns(p_table) && ARRAY(
             SELECT jsonb_array_elements_text(v_tracked.policy -> 'hash')) THEN
         SELECT string_agg(format('r.%I', name), ', ' ORDER BY position),
-               string_agg(format('(SELECT (jsonb_populate_record(NULL::%s, $1)).%I)',
-                                 p_table, name), ', ' ORDER BY position)
+               string_agg(format('(SELECT k.%1$I FROM jsonb_to_record($1) AS k (%1$I %2$s))', name,
+                                 format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY position)
           INTO v_order, v_position
-          FROM unnest(audit._key_columns(p_table)) WITH ORDINALITY AS k (name, position);
+          FROM unnest(audit._key_columns(p_table)) WITH ORDINALITY AS k (name, position)
+          JOIN pg_attribute AS a ON a.attrelid = p_table AND a.attname = name;
     END IF;
     EXECUTE format(
         'SELECT array_agg(row) FROM (SELECT %s AS row FROM %s AS r %s %s FOR SHARE OF r) AS batch',
