@@ -24,6 +24,8 @@ from benchmarks.lab import Lab
 from benchmarks.report import Page, number_text, signed
 
 TITLE: Final = "Where the time of one row goes"
+REPETITIONS: Final = (20, 70)
+"""A case is counted twice; the difference is free of what the server does besides."""
 
 # A small server starts and copies fast; what it needs of memory and disk is not counted here.
 SETTINGS: Final[Mapping[str, object]] = {
@@ -199,7 +201,7 @@ def _statements(smoke: bool) -> list[Case]:
     """Whole statements, each on rows that no other has touched."""
     shape = ACCOUNT
     few = partial(shape.update, shape.few)
-    small, large = (2, 4) if smoke else (20, 70)
+    small, large = REPETITIONS
     cases = [
         Case("one-row INSERT", small, large, _looped(shape.insert(1))),
         Case(WHOLE, small, large, _looped(few(one(KEY)))),
@@ -386,7 +388,7 @@ class Kit:
 
     def cases(self, smoke: bool) -> list[Case]:
         """An UPDATE for each trigger, a loop for each step, an INSERT for each table of events."""
-        small, large = (2, 4) if smoke else (20, 70)
+        small, large = REPETITIONS
         updates = {
             name: _looped(_piece_table(number).update(ACCOUNT.few, one(KEY)))
             for number, name in enumerate(("no trigger", *BODIES))

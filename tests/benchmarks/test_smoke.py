@@ -101,9 +101,8 @@ def check_storage(result: dict[str, Any]) -> None:
 def check_profile(result: dict[str, Any]) -> None:
     bare, ours = (result["statements"][name] for name in ("bare", "audit_schema"))
     assert all(ours[action] > bare[action] > 1_000 for action in bare)
-    # so few repetitions tell the small pieces from nothing only by chance
-    assert result["pieces"]["comparing old and new"] > 1_000
-    assert sum(result["pieces"].values()) > 10_000
+    assert result["pieces"]
+    assert all(count > 100 for count in result["pieces"].values()), result["pieces"]
 
 
 def test_profile_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
