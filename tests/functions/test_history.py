@@ -365,6 +365,22 @@ def test_the_order_is_that_of_the_changes_not_of_the_transactions(database: Data
         assert all_pages(early, iter([1] * 9), 1) == found
 
 
+def test_the_functions_show_what_the_view_shows(tx: Connection) -> None:
+    """Also the context of events that only point to it."""
+    attached(tx, "id integer PRIMARY KEY, n integer")
+    tx.execute("SELECT audit.set_context('ann', '{\"ticket\": 1}', 'user', 'Ann')")
+    tx.execute("INSERT INTO app_data.t SELECT i, 0 FROM generate_series(1, 3) AS i")
+    tx.execute("SET LOCAL ROLE NONE; UPDATE app_data.t SET n = 1; DELETE FROM app_data.t")
+    newest_first = "SELECT * FROM audit.change ORDER BY occurred_at DESC, event_id DESC"
+    shown = rows(tx, newest_first)
+    assert len(shown) == 9
+    assert {row["actor_label"] for row in shown} == {"Ann"}
+    assert page(tx) == shown
+    assert rows(tx, "SELECT * FROM audit.actor_activity('ann')") == shown
+    [id_] = {row["transaction_id"] for row in shown}
+    assert rows(tx, "SELECT * FROM audit.transaction_changes(%s)", (id_,)) == shown[::-1]
+
+
 def test_pages_are_read_from_their_index(root_db: Connection) -> None:
     """First the page and then the contexts of its events, each by an index."""
     attached(root_db, "id integer PRIMARY KEY")
