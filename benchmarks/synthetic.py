@@ -78,8 +78,8 @@ CONTINUE_IDS: Final = "SELECT setval(pg_get_serial_sequence('audit.event', 'id')
 
 # OFFSET 0 keeps the steps apart: merged, an expression would be computed for each column using it.
 COLUMNS: Final = """INSERT INTO {} (
-    id, started_at, occurred_at, xid, tracked_table_id, action, row_key, old_values, new_values,
-    actor, context_id, actor_type, backend_pid, client_addr, database_user, application_name,
+    id, started_at, occurred_at, xid, tracked_table_id, action, row_key, row_hash, old_values,
+    new_values, actor, context_id, actor_type, backend_pid, client_addr, database_user, application_name,
     metadata)
 """
 EVENTS: Final = """
@@ -110,7 +110,8 @@ EVENTS: Final = """
                        ELSE 3 * (ten - %(lag)s) + 3 END AS key
           FROM popular OFFSET 0),
     rendered AS (
-        SELECT *, CASE WHEN turn NOT BETWEEN 3 AND 8 THEN (
+        SELECT *, ('{"id": ' || key || '}')::jsonb AS row_key,
+               CASE WHEN turn NOT BETWEEN 3 AND 8 THEN (
                    '{"id": ' || key || ', "email": "user' || key || '@example.com", "status": '
                    '"active", "balance": ' || mod(chance, 1000000) || '.50, "version": 1, '
                    '"updated_at": ' || to_json(started_at) || ', "note": "file '
@@ -119,7 +120,7 @@ EVENTS: Final = """
     SELECT number + 1, started_at, started_at + (step + 1) * interval '200 microseconds',
            transaction + %(first_xid)s, tracked_table_id,
            CASE WHEN turn < 3 THEN 'insert' WHEN turn < 9 THEN 'update' ELSE 'delete' END,
-           ('{"id": ' || key || '}')::jsonb,
+           row_key, jsonb_hash_extended(row_key, tracked_table_id),
            CASE WHEN turn = 9 THEN whole
                 WHEN turn > 2 THEN (
                     '{"balance": ' || mod(chance, 1000000) || '.50, "updated_at": '

@@ -112,9 +112,10 @@ def fill(connection: Connection) -> str:
     with acting_as(connection, "audit_owner"):
         connection.execute("""
             INSERT INTO audit.event (
-                started_at, occurred_at, xid, tracked_table_id, action, row_key, actor)
+                started_at, occurred_at, xid, tracked_table_id, action, row_key, row_hash, actor)
             SELECT now() + i * interval '1 microsecond', now() + i * interval '1 microsecond',
-                   i, 1, 'update', jsonb_build_object('id', i), 'actor ' || i % 100
+                   i, 1, 'update', jsonb_build_object('id', i),
+                   jsonb_hash_extended(jsonb_build_object('id', i), 1), 'actor ' || i % 100
               FROM generate_series(1, 20000) AS i;
             ANALYZE audit.event;
         """)

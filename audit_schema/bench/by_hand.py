@@ -25,14 +25,15 @@ RECORD: Final = sql.SQL("""
     first AS MATERIALIZED (SELECT nextval('audit.event_id_seq') AS id)
     INSERT INTO audit.event (
         id, context_id, started_at, occurred_at, xid, tracked_table_id, action, row_key,
-        old_values, new_values,
+        row_hash, old_values, new_values,
         actor, metadata, backend_pid, client_port, client_addr, database_user, database_role,
         application_name)
     SELECT CASE WHEN w.position = 1 THEN f.id ELSE nextval('audit.event_id_seq') END,
            CASE WHEN w.position > 1 THEN f.id END,
            now(), clock_timestamp(), txid_current(), {table_id}, {action},
-           jsonb_build_object('id', (w.row).id), {old}, {new}, {actor}, c.*
-      FROM (SELECT r AS row, row_number() OVER () AS position FROM written AS r) AS w
+           w.key, jsonb_hash_extended(w.key, {table_id}), {old}, {new}, {actor}, c.*
+      FROM (SELECT r AS row, jsonb_build_object('id', r.id) AS key,
+                   row_number() OVER () AS position FROM written AS r OFFSET 0) AS w
      CROSS JOIN first AS f
       LEFT JOIN (SELECT {metadata}::jsonb, pg_backend_pid(), inet_client_port(),
                         inet_client_addr(), session_user::text,

@@ -71,16 +71,31 @@ VALUE: Final = """
        AND new_values @> jsonb_build_object('email', %(email)s::text)
      ORDER BY occurred_at DESC LIMIT 100"""
 ACTIONS: Final = """
+    SELECT table_schema, table_name, action, sum(events)
+      FROM audit.event_counts(now() - %(window)s::interval)
+     GROUP BY table_schema, table_name, action"""
+HOURS: Final = """
+    SELECT hour, sum(events) FROM audit.event_counts(now() - %(window)s::interval)
+     GROUP BY hour ORDER BY hour"""
+ACTORS: Final = """
+    SELECT * FROM audit.actor_counts(now() - %(window)s::interval)
+     ORDER BY events DESC LIMIT 10"""
+SCANNED: Final = """
     SELECT table_schema, table_name, action, count(*) FROM audit.change
      WHERE started_at >= now() - %(window)s::interval
      GROUP BY table_schema, table_name, action"""
-HOURS: Final = """
-    SELECT date_trunc('hour', started_at), count(*) FROM audit.change
-     WHERE started_at >= now() - %(window)s::interval GROUP BY 1 ORDER BY 1"""
-ACTORS: Final = """
-    SELECT actor, count(*) FROM audit.change
-     WHERE started_at >= now() - %(window)s::interval GROUP BY actor
-     ORDER BY count(*) DESC LIMIT 10"""
+
+READER: Final = "audit_reader"
+CLERK: Final = "clerk"
+"""Reads the busiest table only, by audit.grant_read()."""
+ROLES: Final = """
+    CREATE ROLE clerk;
+    GRANT USAGE ON SCHEMA synthetic TO audit_reader, clerk"""
+GRANT: Final = "SELECT audit.grant_read(%s::regclass, 'clerk')"
+# As if maintenance had run every hour, the last time an hour ago.
+HOUR_LATER: Final = "UPDATE audit.counting SET observed_at = observed_at - interval '1 hour'"
+MAINTAIN: Final = "SELECT (audit.run_maintenance()).status"
+BEHIND: Final = "SELECT settled_to > counted_to FROM audit.counting"
 
 SLOW_MS: Final = 2_000
 """A query that takes longer is not executed in new sessions and with empty buffers."""
@@ -118,6 +133,7 @@ class Query:
     statement: LiteralString
     arguments: Callable[[], Arguments]
     target_ms: int
+    role: str = READER
 
 
 @dataclass(frozen=True)
@@ -200,9 +216,11 @@ def measure(
             install(connection)
             connection.execute("CREATE EXTENSION pg_buffercache")
         loaded = _load(lab, server, connection, trail)
+        loaded |= _count(lab, connection)
         bench = _Bench(lab, server, connection, chosen)
         draw = Draw(connection, trail)
-        timed = [bench.time(query) for query in [*_keyed(draw), *_dashboards()]]
+        queries = [*_keyed(draw), *_restricted(draw), *_dashboards()]
+        timed = [bench.time(query) for query in queries]
         plain = [bench.time(query) for query in _searches(draw)]
         searched = range(max(0, trail.cycle_at(now - timedelta(days=DAYS))), trail.cycles)
         gin = _build_gin(lab, server, synthetic.partitions(connection, trail, searched))
@@ -266,6 +284,18 @@ def _keyed(draw: Draw) -> list[Query]:
     ]
 
 
+def _restricted(draw: Draw) -> list[Query]:
+    """Look-ups by somebody to whom row security shows one table."""
+    mine = {"table": synthetic.NAMES[0]}
+    return [
+        Query(
+            "reader of one table: busy row, all time", ROW_ALL_TIME, draw.busy_row, KEYED_MS, CLERK
+        ),
+        Query("reader of one table: its newest events", TABLE, lambda: mine, KEYED_MS, CLERK),
+        Query("reader of one table: actor, last month", ACTOR, draw.actor, KEYED_MS, CLERK),
+    ]
+
+
 def _searches(draw: Draw) -> list[Query]:
     return [
         Query(f"request id, last {DAYS} days", METADATA, draw.request, DASHBOARD_MS),
@@ -290,6 +320,7 @@ def _dashboards() -> list[Query]:
         Query("events by hour, 24 hours", HOURS, over("24 hours"), DASHBOARD_MS),
         Query("events by hour, 7 days", HOURS, over("7 days"), DASHBOARD_MS),
         Query("ten busiest actors, 7 days", ACTORS, over("7 days"), DASHBOARD_MS),
+        Query("for comparison: 7 days, from audit.change", SCANNED, over("7 days"), DASHBOARD_MS),
     ]
 
 
@@ -311,6 +342,26 @@ def _load(lab: Lab, server: LocalServer, connection: Connection, trail: Trail) -
         "load_seconds": round(seconds, 1),
         "bytes": size,
     }
+
+
+def _count(lab: Lab, connection: Connection) -> dict[str, Any]:
+    """Count the events as maintenance does, until it is up to date."""
+    connection.execute(ROLES)
+    connection.execute(GRANT, [synthetic.NAMES[0]])
+    seconds, runs = 0.0, 0
+    with lab.step("counting events"):
+        while runs < 2 or connection.execute(BEHIND).fetchone() == (True,):
+            connection.execute(HOUR_LATER)
+            begin = time.monotonic()
+            connection.execute(MAINTAIN)
+            seconds += time.monotonic() - begin
+            runs += 1
+        connection.execute("VACUUM (ANALYZE) audit.event_count, audit.actor_count")
+    return {"count_seconds": round(seconds, 1)}
+
+
+def _act_as(connection: Connection, role: str) -> None:
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
 
 
 @dataclass
@@ -344,6 +395,7 @@ class _Bench:
         """Execute it again and again in one session; the first tenth only warms up."""
         effort = self.effort
         with self.server.connect(autocommit=True) as connection:
+            _act_as(connection, query.role)
             warming = max(PREPARED, effort.executions // 10)
             _repeat(connection, query, warming, effort.seconds / 5)
             file = schedstat(connection)
@@ -368,8 +420,11 @@ class _Bench:
         while len(times) < self.effort.first and (time.monotonic() < until or not times):
             with self.server.connect(autocommit=True) as connection:
                 if evict:
+                    _act_as(connection, query.role)
                     _execute(connection, query)
+                    connection.execute("RESET ROLE")
                     connection.execute(EVICT)
+                _act_as(connection, query.role)
                 times.append(_execute(connection, query)[0])
         [p50] = percentiles(times, [50])
         return {"executions": len(times), "p50": round(p50, 3), "max": round(max(times), 3)}
@@ -380,8 +435,15 @@ class _Bench:
     def _plan(self, query: Query, before: int) -> str:
         """The plan of the statement that reads the trail, after so many executions *before*."""
         with self.server.connect(autocommit=True) as connection:
+            _act_as(connection, query.role)
             _repeat(connection, query, before, self.effort.seconds / 5)
-            return explain(connection, lambda: _execute(connection, query))
+            connection.execute("RESET ROLE")
+
+            def work() -> None:
+                _act_as(connection, query.role)
+                _execute(connection, query)
+
+            return explain(connection, work)
 
 
 def _repeat(
@@ -450,7 +512,11 @@ def _introduction(result: Mapping[str, Any]) -> str:
     Each query runs up to {result["executions"]} times in one session, as long as
     {result["seconds"]:.0f} seconds allow, each time with other parameters drawn at random; before
     that it runs to warm up. Times are the client's, until all rows have arrived; CPU is what the
-    session's server process used for one execution, without that of parallel workers. Look-ups by
+    session's server process used for one execution, without that of parallel workers. All are asked
+    as a reader of the trail, some as one whom row security shows one table only. Maintenance counts
+    the events hour by hour, which took {result["count_seconds"] / result["events"] * 1e6:.2f} µs an
+    event; counts are read from there, and those of the last three hours, which are not counted
+    yet, from the events. Look-ups by
     a key shall take at most {KEYED_MS} ms at p95, counts and searches at most {DASHBOARD_MS} ms.
     Since only reading is measured, this server runs with fsync off; random_page_cost and
     effective_cache_size are set as docker/postgresql.conf advises.

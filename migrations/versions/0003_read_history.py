@@ -12,6 +12,9 @@ SQL: tuple[str, ...] = (
     "functions/_cursor.sql",
     "functions/_cursor_parts.sql",
     "functions/_page_start.sql",
+    "functions/_check_tracked.sql",
+    "functions/grant_read.sql",
+    "functions/revoke_read.sql",
     "functions/_key_type.sql",
     "functions/_cast_key.sql",
     "views/change.sql",
@@ -20,6 +23,9 @@ SQL: tuple[str, ...] = (
     "functions/history.sql",
     "functions/transaction_changes.sql",
     "functions/actor_activity.sql",
+    "functions/_counted_hours.sql",
+    "functions/event_counts.sql",
+    "functions/actor_counts.sql",
     "functions/_attach_call.sql",
     "functions/_table_problems.sql",
     "functions/_object_problems.sql",
@@ -30,12 +36,14 @@ SQL: tuple[str, ...] = (
 
 DROP = """
 DROP FUNCTION
-    audit.history, audit.transaction_changes, audit.actor_activity, audit.status, audit.check;
+    audit.history, audit.transaction_changes, audit.actor_activity, audit.status, audit.check,
+    audit.grant_read, audit.revoke_read, audit.event_counts, audit.actor_counts;
 DROP FUNCTION audit._as_change;
 DROP VIEW audit.column_change, audit.change;
 DROP FUNCTION
     audit.transaction_id, audit._transaction_key, audit._cursor, audit._cursor_parts,
-    audit._page_start, audit._cast_key, audit._key_type, audit._table_problems,
+    audit._page_start, audit._check_tracked, audit._counted_hours,
+    audit._cast_key, audit._key_type, audit._table_problems,
     audit._attach_call, audit._object_problems, audit._uncovered_tables,
     audit._microseconds, audit._from_microseconds;
 """

@@ -34,6 +34,10 @@ AS $check$
             WHERE e.evtname = w.name AND e.evtenabled IN ('O', 'A')
               AND e.evtfoid = to_regproc('audit.capture_ddl'))
     UNION ALL
+    SELECT 'audit.event.row_hash', 'computed by a server of another encoding or byte order: '
+           'audit.history() does not find all rows', 'SELECT audit.rehash_rows();'
+      FROM audit.setting AS s WHERE s.hash_sample <> audit._hash_sample()
+    UNION ALL
     SELECT s.item, s.value, s.remedy FROM audit.status() AS s
      WHERE s.state = 'warning' AND s.item <> 'attached tables'
 $check$;

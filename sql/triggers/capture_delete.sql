@@ -23,6 +23,7 @@ DECLARE
     v_key_columns text[] := TG_ARGV[1]::text[];
     v_old jsonb;
     v_more boolean;
+    v_key jsonb;
     v_context jsonb;
     v_plain boolean;
     v_policy jsonb;
@@ -52,15 +53,16 @@ BEGIN
     END IF;
 
     IF NOT v_more AND v_old IS NOT NULL THEN
+        v_key := audit._row_key(v_old, v_key_columns, TG_RELID);
         INSERT INTO audit.event (
             started_at, occurred_at, xid, tracked_table_id, action,
-            row_key, old_values,
+            row_key, row_hash, old_values,
             actor, actor_type, actor_label, metadata,
             backend_pid, client_port, client_addr,
             database_user, database_role, application_name)
         VALUES (
             now(), clock_timestamp(), txid_current(), v_table, 'delete',
-            audit._row_key(v_old, v_key_columns, TG_RELID), v_old,
+            v_key, jsonb_hash_extended(v_key, v_table), v_old,
             v_context ->> 'actor', v_context ->> 'actor_type', v_context ->> 'actor_label',
             v_context -> 'metadata', pg_backend_pid(), inet_client_port(), inet_client_addr(),
             session_user, NULLIF(current_setting('role'), 'none'),
@@ -75,17 +77,20 @@ BEGIN
        table has a column r */
     INSERT INTO audit.event (
         id, context_id, started_at, occurred_at, xid, tracked_table_id, action, row_key,
-        old_values, actor, actor_type, actor_label, metadata, backend_pid, client_port,
-        client_addr, database_user, database_role, application_name)
+        row_hash, old_values, actor, actor_type, actor_label, metadata, backend_pid,
+        client_port, client_addr, database_user, database_role, application_name)
     SELECT CASE WHEN n.position = 1 THEN v_first ELSE nextval('audit.event_id_seq') END,
            CASE WHEN n.position > 1 THEN v_first END,
            now(), clock_timestamp(), txid_current(), v_table, 'delete',
-           audit._apply_policy(audit._row_key(n.row, v_key_columns, TG_RELID), v_policy),
+           n.key, jsonb_hash_extended(n.key, v_table),
            audit._apply_policy(n.row, v_policy), v_context ->> 'actor', c.*
-      FROM (SELECT CASE WHEN v_plain THEN to_jsonb(r.*)
-                        ELSE audit._row_to_jsonb(r.*) END AS row,
-                   row_number() OVER () AS position
-              FROM old_rows AS r OFFSET 0) AS n
+      FROM (SELECT j.row, j.position,
+                   audit._apply_policy(
+                       audit._row_key(j.row, v_key_columns, TG_RELID), v_policy) AS key
+              FROM (SELECT CASE WHEN v_plain THEN to_jsonb(r.*)
+                                ELSE audit._row_to_jsonb(r.*) END AS row,
+                           row_number() OVER () AS position
+                      FROM old_rows AS r OFFSET 0) AS j OFFSET 0) AS n
       LEFT JOIN audit._context_columns(v_context) AS c ON n.position = 1;
     RETURN NULL;
 END;

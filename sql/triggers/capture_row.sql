@@ -32,7 +32,7 @@ DECLARE
     v_policy jsonb := CASE WHEN TG_ARGV[2] <> '{}' THEN audit._policy(TG_RELID, TG_ARGV[2]) END;
     v_old jsonb;
     v_new jsonb;
-    v_row jsonb;
+    v_key jsonb;
     v_same text[];
     v_context jsonb;
 BEGIN
@@ -42,7 +42,7 @@ BEGIN
     IF TG_OP <> 'DELETE' THEN
         v_new := CASE WHEN v_plain THEN to_jsonb(NEW) ELSE audit._row_to_jsonb(NEW) END;
     END IF;
-    v_row := COALESCE(v_new, v_old);
+    v_key := audit._row_key(COALESCE(v_new, v_old), v_key_columns, TG_RELID);
     IF TG_OP = 'UPDATE' THEN
         /* leave out what stayed the same, compared byte for byte: equality takes 1.0 for 1.00 */
         v_same := ARRAY(SELECT o.key FROM jsonb_each(v_old) AS o
@@ -54,6 +54,7 @@ BEGIN
     IF v_policy IS NOT NULL THEN
         v_old := audit._mask(v_old, v_policy);
         v_new := audit._mask(v_new, v_policy);
+        v_key := audit._apply_policy(v_key, v_policy);
     END IF;
     IF TG_OP = 'UPDATE' AND v_old = '{}' THEN
         RETURN NULL;
@@ -68,13 +69,13 @@ BEGIN
     END IF;
     INSERT INTO audit.event (
         started_at, occurred_at, xid, tracked_table_id, action,
-        row_key, old_values, new_values,
+        row_key, row_hash, old_values, new_values,
         actor, actor_type, actor_label, metadata,
         backend_pid, client_port, client_addr,
         database_user, database_role, application_name)
     VALUES (
         now(), clock_timestamp(), txid_current(), v_table, lower(TG_OP COLLATE "C"),
-        audit._apply_policy(audit._row_key(v_row, v_key_columns, TG_RELID), v_policy), v_old, v_new,
+        v_key, jsonb_hash_extended(v_key, v_table), v_old, v_new,
         v_context ->> 'actor', v_context ->> 'actor_type', v_context ->> 'actor_label',
         v_context -> 'metadata', pg_backend_pid(), inet_client_port(), inet_client_addr(),
         session_user, NULLIF(current_setting('role'), 'none'),

@@ -1,5 +1,5 @@
 -- Each event as people read it: names instead of ids, and the context of its statement.
-CREATE OR REPLACE VIEW audit.change AS
+CREATE OR REPLACE VIEW audit.change WITH (security_invoker = true) AS
     SELECT audit.transaction_id(e.started_at, e.xid) AS transaction_id,
            e.id AS event_id,
            e.occurred_at,

@@ -65,9 +65,9 @@ def past_event(connection: Connection, age: str, row_key: Any = None) -> None:
     parameters = {"age": age, "key": Jsonb(row_key or {"id": 1})}
     query = """
         INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action, row_key,
-                                 actor, database_user, backend_pid)
+                                 row_hash, actor, database_user, backend_pid)
         SELECT now() - %(age)s::interval, now() - %(age)s::interval, 77, max(id), 'update',
-               %(key)s, 'old actor', 'old', 1
+               %(key)s, jsonb_hash_extended(%(key)s, max(id)), 'old actor', 'old', 1
           FROM audit.tracked_table
     """
     with acting_as(connection, "audit_owner"):

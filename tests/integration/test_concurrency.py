@@ -114,11 +114,6 @@ def test_lock_timeout_is_kept_behind_a_migration_that_attaches(database: Databas
         assert value(db, "SELECT (audit.run_maintenance()).status") == "ok"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="attach in a REPEATABLE READ transaction does not see who attached or detached the table"
-    " after its snapshot: its history is split, or it is captured and yet listed as detached",
-)
 @pytest.mark.parametrize("meanwhile", [ATTACH, DETACH])
 def test_an_attach_with_an_old_snapshot_fails_or_sees_the_present(
     database: Database, meanwhile: str

@@ -9,21 +9,24 @@ AS $apply_privileges$
 DECLARE
     c_everyone CONSTANT text[] := ARRAY['set_context'];
     c_reader CONSTANT text[] := ARRAY[
-        'history', 'transaction_changes', 'actor_activity', 'status', 'check', 'transaction_id',
-        '_argument_id', '_as_change', '_cast_key', '_cursor', '_cursor_parts',
+        'history', 'transaction_changes', 'actor_activity', 'event_counts', 'actor_counts',
+        'status', 'check', 'transaction_id', '_argument_id', '_as_change', '_cast_key',
+        '_check_tracked', '_counted_hours', '_cursor', '_cursor_parts',
         '_from_microseconds', '_key_type', '_microseconds', '_page_start', '_partition_bounds',
         '_recorded_key', '_tracked_table_id', '_transaction_key', 'change', 'column_change',
-        'event', 'partition', 'tracked_table', 'baseline', 'maintenance_run', 'setting'];
+        'event', 'event_count', 'actor_count', 'counting', 'partition', 'tracked_table',
+        'table_reader', 'baseline', 'maintenance_run', 'setting'];
     -- who may attach may also make triggers by hand, and so events: the role is for trusted people
     c_admin CONSTANT text[] := ARRAY[
-        'attach', 'detach', 'record_baseline', '_check_attachable', '_check_key', '_check_mode',
+        'attach', 'detach', 'record_baseline', 'grant_read', 'revoke_read',
+        '_check_attachable', '_check_key', '_check_mode',
         '_check_policy', '_check_readable', '_is_unique_key', '_key_columns', '_foreign_casts',
         '_has_foreign_types', '_policy_argument', '_missing_triggers', '_trigger_definitions',
         '_lock_tracked_tables', '_register_table', '_unregister_table', '_row_to_jsonb',
         '_write_baseline',
         'capture_row', 'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',
-        'run_maintenance', 'set_partitioning', 'schedule_jobs', 'unschedule_jobs',
-        'enable_ddl_capture'];
+        'run_maintenance', 'recount_events', 'rehash_rows', 'set_partitioning', 'schedule_jobs',
+        'unschedule_jobs', 'enable_ddl_capture'];
     v_setting audit.setting;
     v_grant record;
 BEGIN
@@ -45,6 +48,9 @@ BEGIN
     LOOP
         EXECUTE format('GRANT %s TO %s', v_grant.privilege, v_grant.grantee);
     END LOOP;
+    PERFORM audit._grant_readers(r.role)
+       FROM (SELECT DISTINCT role FROM audit.table_reader) AS r
+      WHERE r.role IN (SELECT oid FROM pg_roles);
     EXECUTE format('GRANT UPDATE (default_window, must_attach) ON audit.setting TO %I',
                    v_setting.admin_role);
 

@@ -1,5 +1,5 @@
 -- Keep the trail in order: create partitions ahead, bring rows home from DEFAULT, keep all of them
--- append-only, follow tables.
+-- append-only, follow tables, count events.
 -- Called by pg_cron or any scheduler; safe to run at any time. SECURITY DEFINER: partitions must
 -- belong to the owner of the trail. A failure is caught and written down, since an error would
 -- take its own row in audit.maintenance_run away with it.
@@ -57,6 +57,16 @@ BEGIN
         END;
     END LOOP;
 
+    IF v_status = 'ok' THEN
+        BEGIN
+            PERFORM audit._count_events();
+            PERFORM audit._settle_events();
+        EXCEPTION WHEN OTHERS THEN
+            v_status := 'failed';
+            v_message := format('events are not counted: %s (SQLSTATE %s)', SQLERRM, SQLSTATE);
+        END;
+    END IF;
+
     INSERT INTO audit.maintenance_run (
         started_at, finished_at, status, partitions_created, rows_moved, message)
     VALUES (v_started_at, clock_timestamp(), v_status, v_created, v_moved, v_message)
@@ -71,8 +81,9 @@ $run_maintenance$;
 
 COMMENT ON FUNCTION audit.run_maintenance() IS
     'Create the partitions that are missing (the running period and premake after it), move rows '
-    'home from the DEFAULT partition, restore a missing append-only guard and follow renamed and '
-    'dropped tables. Returns its row of audit.maintenance_run; status is ok, failed (nothing was '
-    'changed, message says why) or skipped (another run is under way, or a standby). Waits 200 ms '
-    'for a lock, five times.';
+    'home from the DEFAULT partition, restore a missing append-only guard, follow renamed and '
+    'dropped tables, then count the events of the hours that no open transaction can add to. '
+    'Returns its row of audit.maintenance_run; status is ok, failed (message says why; nothing '
+    'was changed, or all but the counts is done) or skipped (another run is under way, or a '
+    'standby). Waits 200 ms for a lock, five times.';
 REVOKE ALL ON FUNCTION audit.run_maintenance() FROM PUBLIC;

@@ -33,7 +33,8 @@ BEGIN
        AND (k.mode, k.key_columns, k.key_is_unique, k.policy, k.require_actor, k.enable_always,
             k.truncated_rows)
            = (p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique, p_wanted.policy,
-              p_wanted.require_actor, p_wanted.enable_always, p_wanted.truncated_rows);
+              p_wanted.require_actor, p_wanted.enable_always, p_wanted.truncated_rows)
+       AND NOT EXISTS (SELECT FROM audit._missing_triggers(p_table, k));
     IF FOUND THEN
         RETURN v_before.id;
     END IF;

@@ -26,14 +26,17 @@ BEGIN
     v_first := nextval('audit.event_id_seq');
     INSERT INTO audit.event (
         id, context_id, started_at, occurred_at, xid, tracked_table_id, action, row_key,
-        new_values, actor, actor_type, actor_label, metadata, backend_pid, client_port,
-        client_addr, database_user, database_role, application_name)
+        row_hash, new_values, actor, actor_type, actor_label, metadata, backend_pid,
+        client_port, client_addr, database_user, database_role, application_name)
     SELECT CASE WHEN n.position = 1 THEN v_first ELSE nextval('audit.event_id_seq') END,
            CASE WHEN n.position > 1 THEN v_first END,
            now(), clock_timestamp(), txid_current(), v_tracked.id, 'baseline',
-           audit._apply_policy(audit._row_key(n.row, v_tracked.key_columns, p_table), v_policy),
+           n.key, jsonb_hash_extended(n.key, v_id),
            audit._apply_policy(n.row, v_policy), v_context ->> 'actor', c.*
-      FROM unnest(p_rows) WITH ORDINALITY AS n (row, position)
+      FROM (SELECT r.row, r.position,
+                   audit._apply_policy(
+                       audit._row_key(r.row, v_tracked.key_columns, p_table), v_policy) AS key
+              FROM unnest(p_rows) WITH ORDINALITY AS r (row, position) OFFSET 0) AS n
       LEFT JOIN audit._context_columns(v_context) AS c ON n.position = 1;
 
     INSERT INTO audit.baseline AS b (tracked_table_id, position, recorded, finished_at)

@@ -25,12 +25,12 @@ AS $_write_truncated_rows$
 BEGIN
     EXECUTE format(
         'INSERT INTO audit.event (started_at, occurred_at, xid, context_id, tracked_table_id, '
-        '                         action, row_key, old_values, actor) '
+        '                         action, row_key, row_hash, old_values, actor) '
         'SELECT e.started_at, clock_timestamp(), e.xid, e.id, e.tracked_table_id, e.action, '
-        '       audit._apply_policy(audit._row_key(r.row, $3, $4), $5), '
-        '       audit._apply_policy(r.row, $5), e.actor '
+        '       k.key, jsonb_hash_extended(k.key, $2), audit._apply_policy(k.row, $5), e.actor '
         '  FROM audit.event AS e '
-        ' CROSS JOIN (SELECT %s AS row FROM %s AS t OFFSET 0) AS r '
+        ' CROSS JOIN (SELECT r.row, audit._apply_policy(audit._row_key(r.row, $3, $4), $5) AS key '
+        '               FROM (SELECT %s AS row FROM %s AS t OFFSET 0) AS r OFFSET 0) AS k '
         ' WHERE e.started_at = now() AND e.id = $1 AND e.tracked_table_id = $2',
         CASE WHEN audit._has_foreign_types(p_table) THEN 'audit._row_to_jsonb(t.*)'
              ELSE 'to_jsonb(t.*)' END,

@@ -74,13 +74,13 @@ BEGIN
         END IF;
         INSERT INTO audit.event (
             started_at, occurred_at, xid, tracked_table_id, action,
-            row_key, old_values, new_values,
+            row_key, row_hash, old_values, new_values,
             actor, actor_type, actor_label, metadata,
             backend_pid, client_port, client_addr,
             database_user, database_role, application_name)
         VALUES (
             now(), clock_timestamp(), txid_current(), v_table, 'update',
-            v_key, v_old, v_new,
+            v_key, jsonb_hash_extended(v_key, v_table), v_old, v_new,
             v_context ->> 'actor', v_context ->> 'actor_type', v_context ->> 'actor_label',
             v_context -> 'metadata', pg_backend_pid(), inet_client_port(), inet_client_addr(),
             session_user, NULLIF(current_setting('role'), 'none'),
@@ -93,16 +93,16 @@ BEGIN
     v_first := nextval('audit.event_id_seq');
     INSERT INTO audit.event (
         id, context_id, started_at, occurred_at, xid, tracked_table_id, action, row_key,
-        old_values, new_values, actor, actor_type, actor_label, metadata, backend_pid,
+        row_hash, old_values, new_values, actor, actor_type, actor_label, metadata, backend_pid,
         client_port, client_addr, database_user, database_role, application_name)
     SELECT CASE WHEN d.position = 1 THEN v_first ELSE nextval('audit.event_id_seq') END,
            CASE WHEN d.position > 1 THEN v_first END,
            now(), clock_timestamp(), txid_current(), v_table, 'update',
-           audit._apply_policy(audit._row_key(d.row, v_key_columns, TG_RELID), v_policy),
-           d.old, d.new,
+           d.key, jsonb_hash_extended(d.key, v_table), d.old, d.new,
            v_context ->> 'actor', c.*
-      FROM (SELECT p.new AS row, v.old, v.new,
-                   row_number() OVER (ORDER BY p.position) AS position
+      FROM (SELECT audit._apply_policy(
+                       audit._row_key(p.new, v_key_columns, TG_RELID), v_policy) AS key,
+                   v.old, v.new, row_number() OVER (ORDER BY p.position) AS position
               FROM (SELECT o.position,
                            CASE WHEN v_plain THEN to_jsonb(o.row)
                                 ELSE audit._row_to_jsonb(o.row) END AS old,

@@ -15,21 +15,14 @@ CREATE OR REPLACE FUNCTION audit.history(
     SET plan_cache_mode = force_custom_plan
 AS $history$
 DECLARE
-    v_id integer;
+    v_id integer := audit._check_tracked(p_table);
     v_table audit.tracked_table;
     v_from timestamptz := audit._page_start(p_from, p_limit);
     v_to timestamptz := COALESCE(p_to, 'infinity');
     v_before record;
     v_key jsonb;
 BEGIN
-    v_id := audit._tracked_table_id(p_table);
-    SELECT * INTO v_table FROM audit.tracked_table WHERE id = v_id;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'table % was never attached', COALESCE(p_table::text, 'NULL')
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = format('SELECT audit.attach(%L); records its changes from then on.',
-                                p_table);
-    END IF;
+    SELECT * INTO STRICT v_table FROM audit.tracked_table WHERE id = v_id;
     SELECT * INTO v_before FROM audit._cursor_parts(p_before);
 
     IF p_key IS NULL THEN
@@ -45,13 +38,12 @@ BEGIN
          ORDER BY c.occurred_at DESC, c.event_id DESC;
     ELSE
         v_key := audit._recorded_key(
-            v_id, audit._cast_key(p_table, v_table.key_columns, p_key));
+            v_table.id, audit._cast_key(p_table, v_table.key_columns, p_key));
         RETURN QUERY
         SELECT c.*
           FROM (SELECT e FROM audit.event AS e
                  WHERE e.tracked_table_id = v_table.id
-                   AND jsonb_hash_extended(e.row_key, e.tracked_table_id)
-                       = jsonb_hash_extended(v_key, v_table.id)
+                   AND e.row_hash = jsonb_hash_extended(v_key, v_table.id)
                    AND e.row_key = v_key
                    AND e.started_at >= v_from AND e.started_at < v_to
                    AND (e.occurred_at, e.id) < (v_before.occurred_at, v_before.event_id)

@@ -1,5 +1,5 @@
 -- One row for each changed column, old and new side by side.
-CREATE OR REPLACE VIEW audit.column_change AS
+CREATE OR REPLACE VIEW audit.column_change WITH (security_invoker = true) AS
     SELECT c.transaction_id,
            c.event_id,
            c.occurred_at,

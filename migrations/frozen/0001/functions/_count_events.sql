@@ -1,0 +1,45 @@
+-- Count the events of the hours that another transaction has settled: it committed before we can
+-- read of it, so our snapshot shows all of them, under any isolation level. A backlog is worked off
+-- by a week at a time.
+CREATE OR REPLACE FUNCTION audit._count_events()
+    RETURNS void
+    LANGUAGE plpgsql
+    VOLATILE
+    SET search_path = pg_catalog, pg_temp
+    SET "TimeZone" = 'UTC'
+    SET plan_cache_mode = force_custom_plan
+    SET jit = off
+AS $_count_events$
+DECLARE
+    v_state audit.counting;
+    v_from timestamptz;
+    v_to timestamptz;
+BEGIN
+    SELECT * INTO STRICT v_state FROM audit.counting;
+    IF v_state.settled_to <= v_state.counted_to
+            OR v_state.settled_by = pg_current_xact_id_if_assigned() THEN
+        RETURN;
+    END IF;
+    SELECT LEAST(date_trunc('hour', min(e.started_at)), v_state.settled_to) INTO v_from
+      FROM audit.event AS e WHERE e.started_at >= v_state.counted_to;
+    v_to := LEAST(v_from + interval '7 days', v_state.settled_to);
+
+    WITH counted AS MATERIALIZED (
+        SELECT date_trunc('hour', e.started_at) AS hour, e.tracked_table_id, e.action, e.actor,
+               count(*) AS events, GROUPING(e.actor) = 0 AS by_actor
+          FROM audit.event AS e
+         WHERE e.started_at >= v_from AND e.started_at < v_to
+         GROUP BY GROUPING SETS ((1, e.tracked_table_id, e.action), (1, e.actor))),
+    by_table AS (
+        INSERT INTO audit.event_count (hour, tracked_table_id, action, events)
+        SELECT hour, tracked_table_id, action, events FROM counted WHERE NOT by_actor
+         ORDER BY hour)
+    INSERT INTO audit.actor_count (hour, actor, events)
+    SELECT hour, actor, events FROM counted WHERE by_actor ORDER BY hour;
+    UPDATE audit.counting SET counted_to = v_to;
+END;
+$_count_events$;
+
+COMMENT ON FUNCTION audit._count_events() IS
+    'Internal: count the events of hours that are settled.';
+REVOKE ALL ON FUNCTION audit._count_events() FROM PUBLIC;
