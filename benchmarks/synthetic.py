@@ -79,8 +79,8 @@ CONTINUE_IDS: Final = "SELECT setval(pg_get_serial_sequence('audit.event', 'id')
 # OFFSET 0 keeps the steps apart: merged, an expression would be computed for each column using it.
 COLUMNS: Final = """INSERT INTO {} (
     id, started_at, occurred_at, xid, tracked_table_id, action, row_key, row_hash, old_values,
-    new_values, actor, context_id, actor_type, backend_pid, client_addr, database_user, application_name,
-    metadata)
+    new_values, actor, context_id, actor_type, backend_pid, client_addr, database_user,
+    application_name, metadata)
 """
 EVENTS: Final = """
     WITH numbered AS (
@@ -291,7 +291,9 @@ def prepare(connection: Connection, trail: Trail) -> None:
 
 def create_partitions(connection: Connection, start: datetime, end: datetime) -> None:
     """Make the partitions that are missing from *start* to *end*, as maintenance would have."""
+    connection.execute("SET ROLE audit_owner")
     connection.execute(CREATE_PARTITIONS, {"start": start, "end": end})
+    connection.execute("RESET ROLE")
 
 
 def partitions(

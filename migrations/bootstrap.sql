@@ -2,7 +2,7 @@
 -- makes the roles and the schema where they are missing, and goes on as the schema's owner, so
 -- that every object belongs to it whoever deploys. Safe to run again.
 -- Role names come from the settings audit.owner_role, audit.admin_role, audit.reader_role and
--- audit.nobody_role (alembic -x owner_role=NAME …); empty means the default name, or the one given
+-- audit.nobody_role (alembic -x owner_role=NAME ...); empty means the default name, or the one given
 -- at the installation. The owner alone must be named each time if it is not audit_owner: a schema
 -- is never trusted for what it says of itself. schedule.sql or teardown.sql set role, search_path
 -- and lock_timeout back at the end.
@@ -44,14 +44,14 @@ BEGIN
         RAISE EXCEPTION 'schema "audit" exists already and was not made by audit_schema: it holds %',
                 v_object
             USING ERRCODE = 'duplicate_schema',
-                  HINT = 'Rename it (ALTER SCHEMA audit RENAME TO …) or drop it, then upgrade again.';
+                  HINT = 'Rename it (ALTER SCHEMA audit RENAME TO ...) or drop it, then upgrade again.';
     ELSIF pg_get_userbyid(v_schema.nspowner) <> v_owner THEN
         RAISE EXCEPTION 'schema "audit" belongs to role "%", not to "%"',
                 pg_get_userbyid(v_schema.nspowner), v_owner
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('If you did not make it, rename it. If it was made empty for the '
                       'trail: ALTER SCHEMA audit OWNER TO %I; Only if you installed the trail under '
-                      'that name yourself: alembic -x owner_role=%I …',
+                      'that name yourself: alembic -x owner_role=%I ...',
                       v_owner, pg_get_userbyid(v_schema.nspowner));
     ELSIF EXISTS (SELECT FROM aclexplode(v_schema.nspacl) AS a
                    WHERE a.privilege_type = 'CREATE' AND a.grantee <> v_schema.nspowner) THEN
@@ -92,7 +92,7 @@ BEGIN
                     OR EXISTS (SELECT FROM pg_auth_members AS m WHERE m.member = r.oid))) THEN
         RAISE EXCEPTION 'role "%" has rights of its own, and foreign code runs as it', v_nobody
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Name a role that cannot log in and may do nothing: -x nobody_role=…';
+                  HINT = 'Name a role that cannot log in and may do nothing: -x nobody_role=...';
     END IF;
 
     /* roles: made when missing, never altered; the comment tells teardown.sql which */
@@ -105,8 +105,8 @@ BEGIN
                 current_user, array_to_string(v_missing, ', ')
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('Have a DBA run: %s GRANT %I TO %I; GRANT %I TO %I; Or name existing '
-                      'roles: alembic -x owner_role=… -x admin_role=… -x reader_role=… '
-                      '-x nobody_role=… upgrade head',
+                      'roles: alembic -x owner_role=... -x admin_role=... -x reader_role=... '
+                      '-x nobody_role=... upgrade head',
                       (SELECT string_agg(format('CREATE ROLE %I NOLOGIN;', name), ' ')
                          FROM unnest(v_missing) AS name),
                       v_owner, current_user, v_nobody, v_owner);

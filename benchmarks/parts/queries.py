@@ -15,6 +15,7 @@ from psycopg import sql
 
 from audit_schema.bench.meter import on_cpu, percentiles, schedstat
 from audit_schema.bench.variant import install
+from audit_schema.errors import AuditSchemaError
 from audit_schema.local_server import LocalServer
 from benchmarks import synthetic
 from benchmarks.lab import Lab
@@ -94,7 +95,7 @@ ROLES: Final = """
 GRANT: Final = "SELECT audit.grant_read(%s::regclass, 'clerk')"
 # As if maintenance had run every hour, the last time an hour ago.
 HOUR_LATER: Final = "UPDATE audit.counting SET observed_at = observed_at - interval '1 hour'"
-MAINTAIN: Final = "SELECT (audit.run_maintenance()).status"
+MAINTAIN: Final = "SELECT status, message FROM audit.run_maintenance()"
 BEHIND: Final = "SELECT settled_to > counted_to FROM audit.counting"
 
 SLOW_MS: Final = 2_000
@@ -353,7 +354,9 @@ def _count(lab: Lab, connection: Connection) -> dict[str, Any]:
         while runs < 2 or connection.execute(BEHIND).fetchone() == (True,):
             connection.execute(HOUR_LATER)
             begin = time.monotonic()
-            connection.execute(MAINTAIN)
+            run = connection.execute(MAINTAIN).fetchone()
+            if run is None or run[0] != "ok":
+                raise AuditSchemaError(f"maintenance failed: {run and run[1]}")
             seconds += time.monotonic() - begin
             runs += 1
         connection.execute("VACUUM (ANALYZE) audit.event_count, audit.actor_count")

@@ -35,6 +35,7 @@ SQL: tuple[str, ...] = (
     "functions/run_maintenance.sql",
     "functions/schedule_jobs.sql",
     "functions/unschedule_jobs.sql",
+    "functions/_secure_rows.sql",
     "functions/_read_privileges.sql",
     "functions/_grant_readers.sql",
     "functions/apply_privileges.sql",
@@ -199,7 +200,7 @@ COMMENT ON COLUMN audit.event.database_role IS 'Role set by SET ROLE; NULL when 
 COMMENT ON COLUMN audit.event.application_name IS
     'application_name of the session; NULL when empty.';
 COMMENT ON COLUMN audit.event.metadata IS
-    'Why: JSON object given by the application (reason, request id, ticket …).';
+    'Why: JSON object given by the application (reason, request id, ticket ...).';
 COMMENT ON COLUMN audit.event.row_key IS
     'Key columns of the row as a JSON object (after the change); the whole row for a table '
     'without a key; NULL for truncate.';
@@ -275,23 +276,6 @@ COMMENT ON COLUMN audit.counting.open_transactions IS
     'Those that are left of them: virtual ids, and xids of prepared ones.';
 INSERT INTO audit.counting DEFAULT VALUES;
 
-DO $policies$
-DECLARE
-    v_table text;
-BEGIN
-    FOREACH v_table IN ARRAY '{event,event_count}'::text[] LOOP
-        EXECUTE format('ALTER TABLE audit.%I ENABLE ROW LEVEL SECURITY', v_table);
-        EXECUTE format('CREATE POLICY reader_of_all ON audit.%I FOR SELECT TO %I, %I USING (true)',
-                       v_table, current_setting('audit.reader_role'),
-                       current_setting('audit.admin_role'));
-        EXECUTE format('CREATE POLICY reader_of_tables ON audit.%I FOR SELECT USING ('
-                       'tracked_table_id = ANY (ARRAY(SELECT r.tracked_table_id '
-                       'FROM audit.table_reader AS r WHERE pg_has_role(r.role, ''USAGE''))))',
-                       v_table);
-    END LOOP;
-END;
-$policies$;
-
 CREATE TABLE audit.hash_key (
     singleton boolean NOT NULL DEFAULT true,
     inner_pad bytea NOT NULL,
@@ -339,7 +323,8 @@ CREATE TABLE audit.installed_object (
     CONSTRAINT installed_object_pkey PRIMARY KEY (identity)
 );
 COMMENT ON TABLE audit.installed_object IS
-    'Functions and views of the schema audit as the last upgrade left them, for audit.check().';
+    'Functions, views and policies of the schema audit as the last upgrade left them, for '
+    'audit.check().';
 COMMENT ON COLUMN audit.installed_object.identity IS
     'Name; of a function with the types of its arguments.';
 COMMENT ON COLUMN audit.installed_object.checksum IS
@@ -398,7 +383,7 @@ DROP FUNCTION
     audit.unschedule_jobs, audit.apply_privileges, audit._record_act, audit._check_context,
     audit._context_columns, audit._remember_objects, audit._objects, audit._read_privileges,
     audit._grant_readers, audit.recount_events, audit._settle_events, audit._count_events,
-    audit._hash_sample, audit.rehash_rows;
+    audit._hash_sample, audit.rehash_rows, audit._secure_rows;
 """
 
 

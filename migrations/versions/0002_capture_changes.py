@@ -57,8 +57,8 @@ BEGIN
             AND COALESCE(current_setting('audit.drop_trail', true), '') <> 'yes' THEN
         RAISE EXCEPTION 'changes of these tables are still captured: %', v_tables
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'Detach them first (SELECT audit.detach(…)), or stop capture for good: '
-                         'alembic -x drop_trail=yes downgrade …';
+                  HINT = 'Detach them first (SELECT audit.detach(...)), or stop capture for good: '
+                         'alembic -x drop_trail=yes downgrade ...';
     END IF;
 END;
 $guard$;

@@ -8,7 +8,7 @@ AS $_refuse_anonymous$
 BEGIN
     RAISE EXCEPTION 'table % requires an actor, and this transaction has none', p_table
         USING ERRCODE = 'check_violation',
-              HINT = 'Call audit.set_context(actor, …) before, in the same transaction.';
+              HINT = 'Call audit.set_context(actor, ...) before, in the same transaction.';
 END;
 $_refuse_anonymous$;
 

@@ -36,7 +36,7 @@ AS $_table_problems$
            SELECT FROM pg_inherits AS i WHERE relation IN (i.inhparent, i.inhrelid))
     UNION ALL
     SELECT id, name, format('key column %I is gone', key_column),
-           format('SELECT audit.attach(%L, …) with the key columns of today', name)
+           format('SELECT audit.attach(%L, ...) with the key columns of today', name)
       FROM captured CROSS JOIN unnest((k).key_columns) AS key_column
      WHERE relation IS NOT NULL AND NOT EXISTS (
            SELECT FROM pg_attribute AS a
@@ -44,7 +44,7 @@ AS $_table_problems$
     UNION ALL
     SELECT id, name, format('its key %s is no longer covered by a unique index',
                             (k).key_columns),
-           format('SELECT audit.attach(%L, …) with the key columns of today', name)
+           format('SELECT audit.attach(%L, ...) with the key columns of today', name)
       FROM captured
      WHERE (k).key_is_unique AND relation IS NOT NULL
        AND NOT audit._is_unique_key(relation, (k).key_columns)
@@ -54,10 +54,15 @@ AS $_table_problems$
                                WHERE a.attrelid = relation AND a.attname = key_column
                                  AND NOT a.attisdropped))
     UNION ALL
-    SELECT id, name, format('trigger %s is missing, disabled or altered',
-                            substring(wanted FROM 'CREATE TRIGGER (\w+)')),
+    SELECT id, name, format('trigger %s is %s', trigger,
+               CASE WHEN t.oid IS NULL THEN 'missing'
+                    WHEN t.tgenabled IN ('D', 'R') THEN 'disabled'
+                    ELSE 'altered' END),
            audit._attach_call(relation, k)
-      FROM captured CROSS JOIN audit._missing_triggers(relation, k) AS wanted
+      FROM captured
+     CROSS JOIN audit._missing_triggers(relation, k) AS wanted
+     CROSS JOIN substring(wanted FROM 'CREATE TRIGGER (\w+)') AS trigger
+      LEFT JOIN pg_trigger AS t ON t.tgrelid = relation AND t.tgname = trigger
      WHERE NOT relispartition
     UNION ALL
     SELECT id, name, format('trigger %s is disabled in partition %s', t.tgname,

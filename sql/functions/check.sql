@@ -45,7 +45,7 @@ $check$;
 COMMENT ON FUNCTION audit.check() IS
     'What keeps the trail from being complete and true: subject, problem and remedy; no row when '
     'all is well. Finds triggers that are missing, disabled or altered, key columns and tables '
-    'that are gone, tables that must be attached and are not, functions and views that were '
-    'altered since the last upgrade, sessions whose triggers do not fire, event triggers that are '
-    'gone, and what audit.status() warns of.';
+    'that are gone, tables that must be attached and are not, functions, views and policies that '
+    'were altered since the last upgrade, sessions whose triggers do not fire, event triggers that '
+    'are gone, and what audit.status() warns of.';
 REVOKE ALL ON FUNCTION audit.check() FROM PUBLIC;

@@ -14,7 +14,7 @@ BEGIN
         USING ERRCODE = 'object_not_in_prerequisite_state',
               HINT = format('To give up a whole period, detach its partition and drop it. To '
                   'change events all the same, in one transaction: ALTER TABLE %1$I.%2$I DISABLE '
-                  'TRIGGER %3$I; …; ALTER TABLE %1$I.%2$I ENABLE ALWAYS TRIGGER %3$I;',
+                  'TRIGGER %3$I; ...; ALTER TABLE %1$I.%2$I ENABLE ALWAYS TRIGGER %3$I;',
                   TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_NAME);
 END;
 $append_only$;

@@ -49,7 +49,7 @@ COMMENT ON COLUMN audit.change.old_values IS
 COMMENT ON COLUMN audit.change.new_values IS
     'Values after: the whole row for insert, the changed columns for update.';
 COMMENT ON COLUMN audit.change.metadata IS
-    'Why, as the application said: reason, request id, ticket …';
+    'Why, as the application said: reason, request id, ticket ...';
 COMMENT ON COLUMN audit.change.database_user IS 'Role that logged in.';
 COMMENT ON COLUMN audit.change.database_role IS 'Role set by SET ROLE; NULL when none was.';
 COMMENT ON COLUMN audit.change.client_addr IS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from psycopg import errors
 
 from partitions import stray_event
@@ -32,19 +33,22 @@ def test_a_missing_disabled_or_altered_trigger_is_found(tx: Connection) -> None:
         SELECT audit.attach('app_data.t', 'row', '{n}', p_redact => '{}', p_exclude => '{}',
                             p_require_actor => true)
     """)
-    for damage in (
-        "DROP TRIGGER _audit_delete ON app_data.t",
-        "ALTER TABLE app_data.t DISABLE TRIGGER _audit_delete",
-        "ALTER TABLE app_data.t ENABLE REPLICA TRIGGER _audit_delete",
-        "ALTER TABLE app_data.t ENABLE ALWAYS TRIGGER _audit_delete",
-        """CREATE OR REPLACE TRIGGER _audit_delete AFTER DELETE ON app_data.t FOR EACH ROW
-           WHEN (OLD.id > 5) EXECUTE FUNCTION audit.capture_row(1, '{id}', '{}')""",
+    for damage, state in (
+        ("DROP TRIGGER _audit_delete ON app_data.t", "missing"),
+        ("ALTER TABLE app_data.t DISABLE TRIGGER _audit_delete", "disabled"),
+        ("ALTER TABLE app_data.t ENABLE REPLICA TRIGGER _audit_delete", "disabled"),
+        ("ALTER TABLE app_data.t ENABLE ALWAYS TRIGGER _audit_delete", "altered"),
+        (
+            """CREATE OR REPLACE TRIGGER _audit_delete AFTER DELETE ON app_data.t FOR EACH ROW
+               WHEN (OLD.id > 5) EXECUTE FUNCTION audit.capture_row(1, '{id}', '{}')""",
+            "altered",
+        ),
     ):
         tx.execute(damage)
         [found] = problems(tx)
         assert found == {
             "subject": "app_data.t",
-            "problem": "trigger _audit_delete is missing, disabled or altered",
+            "problem": f"trigger _audit_delete is {state}",
             "remedy": "SELECT audit.attach('app_data.t', p_mode => 'row', "
             "p_key_columns => '{n}', p_require_actor => true);",
         }
@@ -77,8 +81,7 @@ def test_a_policy_column_that_was_renamed_is_found(tx: Connection) -> None:
     tx.execute("SELECT audit.attach('app_data.t', p_redact => '{card}')")
     tx.execute("ALTER TABLE app_data.t RENAME card TO number")
     assert {found["problem"] for found in problems(tx)} == {
-        f"trigger _audit_{action} is missing, disabled or altered"
-        for action in ("insert", "update", "delete")
+        f"trigger _audit_{action} is altered" for action in ("insert", "update", "delete")
     }
     tx.execute("SELECT audit.attach('app_data.t', p_redact => '{number}')")
     assert problems(tx) == []
@@ -264,3 +267,39 @@ def test_a_downgrade_and_an_upgrade_leave_nothing_wrong(server: Server) -> None:
         upgrade(database.url())
         with database.connect() as db:
             assert problems(db) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ALTER TABLE audit.event DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE audit.event_count DISABLE ROW LEVEL SECURITY",
+        "ALTER POLICY reader_of_tables ON audit.event USING (true)",
+        "ALTER POLICY reader_of_all ON audit.event TO PUBLIC",
+        "DROP POLICY reader_of_tables ON audit.event",
+    ],
+)
+def test_row_security_that_was_altered_is_found(tx: Connection, damage: str) -> None:
+    tx.execute(damage)
+    found = problems(tx)
+    assert {row["problem"] for row in found} <= {"it was altered", "it is gone"}
+    for row in found:
+        assert row["subject"].startswith("policy reader_of_")
+        tx.execute(row["remedy"].removeprefix("find out who did it; then "))
+    assert problems(tx) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "subject"),
+    [
+        ("CREATE POLICY mine ON audit.event USING (true)", "policy mine on audit.event"),
+        ("CREATE VIEW audit.mine AS SELECT 1", "audit.mine"),
+        ("CREATE FUNCTION audit.mine() RETURNS int RETURN 1", "audit.mine()"),
+    ],
+)
+def test_what_is_not_ours_is_found(tx: Connection, make: str, subject: str) -> None:
+    with acting_as(tx, "audit_owner"):
+        tx.execute(make)
+    [found] = problems(tx)
+    assert found["subject"] == subject
+    assert found["problem"] == "it does not belong to the audit trail"

@@ -14,6 +14,7 @@ ITEMS = [
     "future partitions",
     "default partitions",
     "last maintenance",
+    "counts of events",
     "partitions",
     "DDL",
 ]

@@ -192,10 +192,10 @@ def test_a_table_of_1600_columns(tx: Connection, mode: str) -> None:
 
 @pytest.mark.slow
 def test_large_values(tx: Connection, mode: str) -> None:
-    """A row of 32 MB, of which half is compressed well."""
+    """A row of more than 100 MB, of which half is compressed well."""
     table = attached(tx, "id integer PRIMARY KEY, t text, raw bytea, n integer", mode)
     random = b"".join(hashlib.sha512(bytes([i])).digest() for i in range(256))
-    size = 16 * 2**20
+    size = 52 * 2**20
     tx.execute(
         f"INSERT INTO {table} SELECT 1, repeat('ü\"\\', {size // 4}), repeat('x', 7)::bytea, 1"
     )

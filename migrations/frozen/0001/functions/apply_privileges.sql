@@ -48,6 +48,7 @@ BEGIN
     LOOP
         EXECUTE format('GRANT %s TO %s', v_grant.privilege, v_grant.grantee);
     END LOOP;
+    PERFORM audit._secure_rows();
     PERFORM audit._grant_readers(r.role)
        FROM (SELECT DISTINCT role FROM audit.table_reader) AS r
       WHERE r.role IN (SELECT oid FROM pg_roles);

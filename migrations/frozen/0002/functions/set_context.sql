@@ -1,7 +1,7 @@
 -- Say who acts, and why, for the rest of the running transaction.
 -- Runs with the caller's rights and only sets the setting audit.context, which capture reads with
 -- each statement that changes rows. Replaces what an earlier call set. What the server
--- knows itself (session user, client address, …) is recorded too and cannot be set.
+-- knows itself (session user, client address, ...) is recorded too and cannot be set.
 CREATE OR REPLACE FUNCTION audit.set_context(
     p_actor text,
     p_metadata jsonb DEFAULT NULL,
@@ -40,6 +40,6 @@ $set_context$;
 COMMENT ON FUNCTION audit.set_context(text, jsonb, text, text) IS
     'Set actor and metadata for the rest of the running transaction, or until the next call. '
     'Arguments: actor (who is accountable, such as a user id; up to 2500 bytes), metadata (JSON '
-    'object: reason, request id, ticket …), actor type (user, service …), actor label (readable '
-    'name). Outside a transaction block it ends with its own statement.';
+    'object: reason, request id, ticket ...), actor type (user, service, ...), actor label '
+    '(readable name). Outside a transaction block it ends with its own statement.';
 REVOKE ALL ON FUNCTION audit.set_context(text, jsonb, text, text) FROM PUBLIC;

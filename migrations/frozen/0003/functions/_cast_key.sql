@@ -32,7 +32,7 @@ BEGIN
                 p_table, array_to_string(p_key_columns, ', '), p_key
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = format('Pass an object, such as %s.', (
-                      SELECT json_object_agg(k, '…') FROM unnest(p_key_columns) AS k));
+                      SELECT json_object_agg(k, '...') FROM unnest(p_key_columns) AS k));
     END IF;
 
     FOREACH v_column IN ARRAY p_key_columns LOOP

@@ -12,6 +12,7 @@ DECLARE
     c_maintain CONSTANT text := 'SELECT audit.run_maintenance();';
     v_setting audit.setting;
     v_last audit.maintenance_run;
+    v_counting audit.counting;
     v_broken bigint := (SELECT count(DISTINCT p.tracked_table_id)
                           FROM audit._table_problems() AS p);
     v_ahead bigint;
@@ -22,6 +23,7 @@ DECLARE
                            FROM audit._unguarded() AS r);
 BEGIN
     SELECT * INTO STRICT v_setting FROM audit.setting;
+    SELECT * INTO STRICT v_counting FROM audit.counting;
     SELECT * INTO v_last FROM audit.maintenance_run ORDER BY id DESC LIMIT 1;
     SELECT count(*) INTO v_ahead FROM audit.partition AS p WHERE p.from_time > now();
 
@@ -54,7 +56,14 @@ BEGIN
               ELSE format('%s at %s', v_last.status, date_trunc('second', v_last.started_at)) END,
          CASE WHEN v_last.status = 'failed' THEN v_last.message
               WHEN v_last.id IS NULL OR v_last.started_at < now() - interval '1 day'
-              THEN 'SELECT audit.schedule_jobs(); or run audit-schema maintain every hour' END))
+              THEN 'SELECT audit.schedule_jobs(); or run audit-schema maintain every hour' END),
+        ('counts of events',
+         CASE WHEN v_counting.counted_to = '-infinity' THEN 'none yet'
+              ELSE format('to %s', v_counting.counted_to) END,
+         CASE WHEN v_counting.observed_at < v_last.started_at - interval '1 day'
+              THEN format('end the transactions that are open since before %s: SELECT pid, '
+                          'xact_start FROM pg_stat_activity ORDER BY xact_start; SELECT gid FROM '
+                          'pg_prepared_xacts;', date_trunc('second', v_counting.observed_at)) END))
         AS s (item, value, remedy)
     UNION ALL
     SELECT 'partitions', 'info',

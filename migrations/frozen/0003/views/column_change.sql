@@ -39,6 +39,6 @@ COMMENT ON COLUMN audit.column_change.column_name IS 'Name of the column, as of 
 COMMENT ON COLUMN audit.column_change.old_value IS 'Value before; NULL for insert.';
 COMMENT ON COLUMN audit.column_change.new_value IS 'Value after; NULL for delete.';
 COMMENT ON COLUMN audit.column_change.metadata IS
-    'Why, as the application said: reason, request id, ticket …';
+    'Why, as the application said: reason, request id, ticket ...';
 COMMENT ON COLUMN audit.column_change.started_at IS
     'Start of the transaction; partitions are by this time.';
