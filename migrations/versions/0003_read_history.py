@@ -15,6 +15,9 @@ SQL: tuple[str, ...] = (
     "functions/_check_tracked.sql",
     "functions/grant_read.sql",
     "functions/revoke_read.sql",
+    "functions/set_retention.sql",
+    "functions/place_hold.sql",
+    "functions/release_hold.sql",
     "functions/_key_type.sql",
     "functions/_cast_key.sql",
     "views/change.sql",
@@ -37,7 +40,8 @@ SQL: tuple[str, ...] = (
 DROP = """
 DROP FUNCTION
     audit.history, audit.transaction_changes, audit.actor_activity, audit.status, audit.check,
-    audit.grant_read, audit.revoke_read, audit.event_counts, audit.actor_counts;
+    audit.grant_read, audit.revoke_read, audit.event_counts, audit.actor_counts,
+    audit.set_retention, audit.place_hold, audit.release_hold;
 DROP FUNCTION audit._as_change;
 DROP VIEW audit.column_change, audit.change;
 DROP FUNCTION

@@ -8,7 +8,6 @@ CREATE OR REPLACE FUNCTION audit._count_events()
     SET search_path = pg_catalog, pg_temp
     SET "TimeZone" = 'UTC'
     SET plan_cache_mode = force_custom_plan
-    SET jit = off
 AS $_count_events$
 DECLARE
     v_state audit.counting;
@@ -24,18 +23,7 @@ BEGIN
       FROM audit.event AS e WHERE e.started_at >= v_state.counted_to;
     v_to := LEAST(v_from + interval '7 days', v_state.settled_to);
 
-    WITH counted AS MATERIALIZED (
-        SELECT date_trunc('hour', e.started_at) AS hour, e.tracked_table_id, e.action, e.actor,
-               count(*) AS events, GROUPING(e.actor) = 0 AS by_actor
-          FROM audit.event AS e
-         WHERE e.started_at >= v_from AND e.started_at < v_to
-         GROUP BY GROUPING SETS ((1, e.tracked_table_id, e.action), (1, e.actor))),
-    by_table AS (
-        INSERT INTO audit.event_count (hour, tracked_table_id, action, events)
-        SELECT hour, tracked_table_id, action, events FROM counted WHERE NOT by_actor
-         ORDER BY hour)
-    INSERT INTO audit.actor_count (hour, actor, events)
-    SELECT hour, actor, events FROM counted WHERE by_actor ORDER BY hour;
+    PERFORM audit._count_period(v_from, v_to, 'audit.event');
     UPDATE audit.counting SET counted_to = v_to;
 END;
 $_count_events$;

@@ -15,10 +15,11 @@ DECLARE
         '_from_microseconds', '_key_type', '_microseconds', '_page_start', '_partition_bounds',
         '_recorded_key', '_tracked_table_id', '_transaction_key', 'change', 'column_change',
         'event', 'event_count', 'actor_count', 'counting', 'partition', 'tracked_table',
-        'table_reader', 'baseline', 'maintenance_run', 'setting'];
+        'table_reader', 'legal_hold', 'baseline', 'maintenance_run', 'setting'];
     -- who may attach may also make triggers by hand, and so events: the role is for trusted people
     c_admin CONSTANT text[] := ARRAY[
         'attach', 'detach', 'record_baseline', 'grant_read', 'revoke_read',
+        'set_retention', 'place_hold', 'release_hold',
         '_check_attachable', '_check_key', '_check_mode',
         '_check_policy', '_check_readable', '_is_unique_key', '_key_columns', '_foreign_casts',
         '_has_foreign_types', '_policy_argument', '_missing_triggers', '_trigger_definitions',

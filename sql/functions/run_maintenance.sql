@@ -1,5 +1,5 @@
 -- Keep the trail in order: create partitions ahead, bring rows home from DEFAULT, keep all of them
--- append-only, follow tables, count events.
+-- append-only, follow tables, count events and let them expire.
 -- Called by pg_cron or any scheduler; safe to run at any time. SECURITY DEFINER: partitions must
 -- belong to the owner of the trail. A failure is caught and written down, since an error would
 -- take its own row in audit.maintenance_run away with it.
@@ -17,13 +17,14 @@ DECLARE
     v_status text;
     v_created integer;
     v_moved bigint;
+    v_expired bigint;
     v_message text;
     v_busy regclass[];
     v_run audit.maintenance_run;
 BEGIN
     IF pg_is_in_recovery() THEN
         SELECT NULL::bigint, v_started_at, clock_timestamp(), 'skipped'::text,
-               NULL::integer, NULL::bigint,
+               NULL::integer, NULL::bigint, NULL::bigint,
                'this server is a standby: the primary does the maintenance'::text INTO v_run;
         RETURN v_run;
     END IF;
@@ -67,9 +68,18 @@ BEGIN
         END;
     END IF;
 
+    IF v_status = 'ok' THEN
+        BEGIN
+            v_expired := audit._expire_events();
+        EXCEPTION WHEN OTHERS THEN
+            v_status := 'failed';
+            v_message := format('events did not expire: %s (SQLSTATE %s)', SQLERRM, SQLSTATE);
+        END;
+    END IF;
+
     INSERT INTO audit.maintenance_run (
-        started_at, finished_at, status, partitions_created, rows_moved, message)
-    VALUES (v_started_at, clock_timestamp(), v_status, v_created, v_moved, v_message)
+        started_at, finished_at, status, partitions_created, rows_moved, events_expired, message)
+    VALUES (v_started_at, clock_timestamp(), v_status, v_created, v_moved, v_expired, v_message)
     RETURNING * INTO v_run;
     IF v_status = 'failed' THEN
         RAISE WARNING 'maintenance of the audit trail failed: %', v_message
@@ -82,8 +92,9 @@ $run_maintenance$;
 COMMENT ON FUNCTION audit.run_maintenance() IS
     'Create the partitions that are missing (the running period and premake after it), move rows '
     'home from the DEFAULT partition, restore a missing append-only guard, follow renamed and '
-    'dropped tables, then count the events of the hours that no open transaction can add to. '
+    'dropped tables, then count the events of the hours that no open transaction can add to, and '
+    'remove those of one partition that are older than they are kept (audit.set_retention()). '
     'Returns its row of audit.maintenance_run; status is ok, failed (message says why; nothing '
-    'was changed, or all but the counts is done) or skipped (another run is under way, or a '
+    'was changed, or all that comes before is done) or skipped (another run is under way, or a '
     'standby). Waits 200 ms for a lock, five times.';
 REVOKE ALL ON FUNCTION audit.run_maintenance() FROM PUBLIC;

@@ -72,6 +72,13 @@ BEGIN
            NULL
       FROM audit.partition AS p
     UNION ALL
+    SELECT 'retention', 'info',
+           format('%s; %s tables otherwise; %s legal holds',
+                  COALESCE(v_setting.keep::text, 'for ever'),
+                  (SELECT count(*) FROM audit.tracked_table WHERE keep IS NOT NULL),
+                  (SELECT count(*) FROM audit.legal_hold WHERE released_at IS NULL)),
+           NULL
+    UNION ALL
     SELECT 'DDL', 'info',
            CASE WHEN v_setting.captures_ddl THEN 'recorded'
                 ELSE 'not recorded; a superuser can have it so: '

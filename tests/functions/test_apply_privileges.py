@@ -22,6 +22,9 @@ READ_FUNCTIONS = {
 WRITE_FUNCTIONS = {
     "attach",
     "grant_read",
+    "set_retention",
+    "place_hold",
+    "release_hold",
     "revoke_read",
     "record_baseline",
     "enable_ddl_capture",
@@ -39,6 +42,7 @@ READABLE = {
     "baseline",
     "event",
     "event_count",
+    "legal_hold",
     "actor_count",
     "counting",
     "partition",

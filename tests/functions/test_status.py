@@ -16,6 +16,7 @@ ITEMS = [
     "last maintenance",
     "counts of events",
     "partitions",
+    "retention",
     "DDL",
 ]
 
@@ -30,6 +31,7 @@ def test_a_fresh_installation_is_well(tx: Connection) -> None:
     assert {name: row["state"] for name, row in found.items()} == {
         **dict.fromkeys(ITEMS, "ok"),
         "partitions": "info",
+        "retention": "info",
         "DDL": "info",
     }
     assert {row["remedy"] for row in found.values()} == {None}
@@ -114,3 +116,12 @@ def test_a_reader_may_ask_and_the_application_not(root_tx: Connection) -> None:
         assert list(status(root_tx)) == ITEMS
     with acting_as(root_tx, "app"):
         refused(root_tx, errors.InsufficientPrivilege, "SELECT audit.status()", message="status")
+
+
+def test_retention_and_holds_are_shown(tx: Connection) -> None:
+    assert status(tx)["retention"]["value"] == "for ever; 0 tables otherwise; 0 legal holds"
+    attached(tx, "id integer PRIMARY KEY")
+    tx.execute("SELECT audit.set_retention('7 years')")
+    tx.execute("SELECT audit.set_retention('90 days', 'app_data.t')")
+    tx.execute("SELECT audit.place_hold('case 1')")
+    assert status(tx)["retention"]["value"] == "7 years; 1 tables otherwise; 1 legal holds"

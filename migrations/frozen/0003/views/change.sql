@@ -39,7 +39,8 @@ COMMENT ON COLUMN audit.change.actor_type IS 'Kind of actor, such as user or ser
 COMMENT ON COLUMN audit.change.actor_label IS 'Readable name of the actor at that time.';
 COMMENT ON COLUMN audit.change.action IS
     'insert, update, delete or truncate; baseline for a row that was there before; attach, '
-    'detach, rename, drop or ddl for acts on the table itself.';
+    'detach, rename, drop, ddl, grant, revoke, retention, hold, release or expire for acts on the '
+    'table or its trail.';
 COMMENT ON COLUMN audit.change.table_schema IS 'Schema of the table, as last known.';
 COMMENT ON COLUMN audit.change.table_name IS 'Name of the table, as last known.';
 COMMENT ON COLUMN audit.change.row_key IS
