@@ -16,6 +16,7 @@ ITEMS = [
     "last maintenance",
     "counts of events",
     "partitions",
+    "index profiles",
     "retention",
     "DDL",
 ]
@@ -31,6 +32,7 @@ def test_a_fresh_installation_is_well(tx: Connection) -> None:
     assert {name: row["state"] for name, row in found.items()} == {
         **dict.fromkeys(ITEMS, "ok"),
         "partitions": "info",
+        "index profiles": "info",
         "retention": "info",
         "DDL": "info",
     }
