@@ -31,13 +31,14 @@ PARTS: Final = (
     "tpcb",
     "shapes",
     "storage",
+    "profiles",
     "profile",
     "orm",
     "curves",
     "queries",
     "sustained",
 )
-IN_ROUNDS: Final = {"capture", "transactions", "tpcb", "shapes", "storage", "orm"}
+IN_ROUNDS: Final = {"capture", "transactions", "tpcb", "shapes", "storage", "profiles", "orm"}
 """The parts that take so many rounds as they are told."""
 ROUNDS: Final = 3
 
