@@ -11,16 +11,21 @@ SQL: tuple[str, ...] = (
     "views/partition.sql",
     "functions/_partman_schema.sql",
     "functions/_partman_remedy.sql",
+    "functions/_uses_partman.sql",
     "functions/_partman_forget.sql",
     "functions/_partman_register.sql",
     "functions/_partition_name.sql",
     "functions/_periods.sql",
-    "functions/_is_covered.sql",
     "functions/_unguarded.sql",
     "functions/_guard_partitions.sql",
+    "functions/_lock_partitions.sql",
+    "functions/_prepare_partition.sql",
+    "functions/_bring_home.sql",
+    "functions/_attach_partition.sql",
     "functions/_create_partition.sql",
     "functions/_create_partitions.sql",
     "functions/_start_partitions.sql",
+    "functions/_drop_unused_partitions.sql",
     "functions/_argument_id.sql",
     "functions/_tracked_table_id.sql",
     "functions/_context_columns.sql",
@@ -28,6 +33,7 @@ SQL: tuple[str, ...] = (
     "functions/_record_act.sql",
     "functions/_refresh_tracked_tables.sql",
     "functions/set_partitioning.sql",
+    "functions/set_partition_backend.sql",
     "functions/rehash_rows.sql",
     "functions/recount_events.sql",
     "functions/_settle_events.sql",
@@ -394,6 +400,7 @@ CREATE TABLE audit.maintenance_run (
     status text NOT NULL,
     partitions_created integer,
     rows_moved bigint,
+    rows_left bigint,
     events_expired bigint,
     message text,
     CONSTRAINT maintenance_run_pkey PRIMARY KEY (id),
@@ -406,11 +413,13 @@ COMMENT ON COLUMN audit.maintenance_run.finished_at IS 'Clock when the run ended
 COMMENT ON COLUMN audit.maintenance_run.status IS 'ok, failed or skipped.';
 COMMENT ON COLUMN audit.maintenance_run.partitions_created IS 'Partitions made by the run.';
 COMMENT ON COLUMN audit.maintenance_run.rows_moved IS
-    'Rows brought home from the DEFAULT partitions.';
+    'Rows brought home from the DEFAULT partition.';
+COMMENT ON COLUMN audit.maintenance_run.rows_left IS
+    'Rows left in the DEFAULT partition to the next run.';
 COMMENT ON COLUMN audit.maintenance_run.events_expired IS
     'Events removed because they were older than they are kept.';
 COMMENT ON COLUMN audit.maintenance_run.message IS
-    'Why a run failed, or what it left to the next.';
+    'Why a run failed, what it left to the next, or what else is worth a look.';
 """
 
 DROP = """
@@ -433,8 +442,10 @@ DROP TABLE audit.maintenance_run, audit.setting, audit.hash_key,
     audit.actor_count, audit.counting, audit.legal_hold, audit.tracking;
 DROP FUNCTION
     audit._partman_schema, audit._partman_remedy, audit._partman_forget,
-    audit._partman_register, audit._partition_name, audit._periods, audit._is_covered,
+    audit._partman_register, audit._partition_name, audit._periods, audit._uses_partman,
     audit._create_partition, audit._create_partitions, audit._start_partitions,
+    audit._lock_partitions, audit._prepare_partition, audit._bring_home,
+    audit._attach_partition, audit._drop_unused_partitions, audit.set_partition_backend,
     audit._partition_bounds, audit._argument_id, audit._tracked_table_id,
     audit._refresh_tracked_tables, audit._unguarded, audit._guard_partitions,
     audit.append_only, audit.set_partitioning, audit.schedule_jobs,

@@ -33,6 +33,7 @@ WRITE_FUNCTIONS = {
     "recount_events",
     "rehash_rows",
     "set_partitioning",
+    "set_partition_backend",
     "schedule_jobs",
     "unschedule_jobs",
 }
@@ -141,6 +142,7 @@ def test_the_application_is_refused_in_practice(database: Database) -> None:
             "history('pg_class')",
             "run_maintenance()",
             "set_partitioning('day', 1)",
+            "set_partition_backend('native')",
             "status()",
             "actor_activity('ann')",
             "_context_columns('{}')",

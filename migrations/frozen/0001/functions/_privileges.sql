@@ -30,7 +30,7 @@ AS $_privileges$
             '_unregister_table', '_row_to_jsonb', '_write_baseline', 'capture_row',
             'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',
             'run_maintenance', 'recount_events', 'rehash_rows', 'set_partitioning',
-            'schedule_jobs', 'unschedule_jobs', 'enable_ddl_capture']))
+            'set_partition_backend', 'schedule_jobs', 'unschedule_jobs', 'enable_ddl_capture']))
            AS w (kind, names)
       JOIN (SELECT proname AS name, oid::regprocedure::text AS identity,
                    'EXECUTE ON FUNCTION ' AS privilege
