@@ -164,7 +164,7 @@ def test_a_long_transaction_is_waited_for_in_short_turns(
                 own,
                 errors.LockNotAvailable,
                 "SELECT audit.set_partitioning('week', 4)",
-                message="is in use: no lock within 200ms, 5 times",
+                message="is in use: lock timeout of 200ms, 5 times",
                 hint="open for long",
             )
         assert (rows(own, "TABLE audit.setting"), rows(own, MADE)) == before
