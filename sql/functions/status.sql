@@ -58,7 +58,7 @@ BEGIN
               ELSE 'native: pg_partman was chosen and cannot be used' END,
          CASE WHEN v_setting.partition_backend = 'pg_partman' AND NOT v_partman
               THEN 'SELECT audit.set_partition_backend(''native''); or '
-                   || COALESCE(format('have a DBA do this: %s Then: ', audit._partman_remedy()), '')
+                   || COALESCE('have a DBA do this: ' || audit._partman_remedy() || ' Then: ', '')
                    || 'SELECT audit.set_partition_backend(''pg_partman'');' END),
         ('last maintenance',
          CASE WHEN v_last.id IS NULL THEN 'never ran'

@@ -154,6 +154,24 @@ def test_without_pg_partman_maintenance_goes_on_and_status_says_so(
     assert value(own, "SELECT count(*) FROM audit.event") == 2
 
 
+def test_an_interval_that_pg_partman_did_not_hear_of_is_kept(
+    own: Connection, root: Connection
+) -> None:
+    grant_partman(own, root)
+    own.execute(TO_PARTMAN)
+    root.execute("REVOKE USAGE ON SCHEMA partman FROM audit_owner")
+    own.execute("SELECT audit.set_partitioning('day', 3)")
+    root.execute("GRANT USAGE ON SCHEMA partman TO audit_owner")
+    drop_future(own)
+    assert maintain(own)["partitions_created"] == 3
+    [running] = expected_bounds("month", now(own), 0)
+    assert bounds(own) == [running, *bounds_ahead("day", running[1], 3)]
+    [found] = rows(own, STATUS)
+    assert found["remedy"].endswith("or SELECT audit.set_partition_backend('pg_partman');")
+    own.execute(TO_PARTMAN)
+    assert rows(own, STATUS)[0]["state"] == "ok"
+
+
 def test_pg_partman_that_came_back_is_taken_up_again(own: Connection, root: Connection) -> None:
     grant_partman(own, root)
     own.execute(TO_PARTMAN)

@@ -20,9 +20,8 @@ BEGIN
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
             IF v_attempt = c_attempts THEN
-                RAISE EXCEPTION 'audit.event or its DEFAULT partition is in use: lock timeout of %, '
-                    '% times',
-                        current_setting('lock_timeout'), c_attempts
+                RAISE EXCEPTION 'audit.event or its DEFAULT partition is in use: lock timeout of '
+                        '%, % times', current_setting('lock_timeout'), c_attempts
                     USING ERRCODE = 'lock_not_available',
                           HINT = 'End the transactions that are open for long, let a vacuum end, '
                               'and try again.';
