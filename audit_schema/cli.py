@@ -361,16 +361,32 @@ def maintain(as_json: Json = False, url: Url = None) -> None:
 
     For any scheduler, every hour.
 
+    Goes on until all rows of the DEFAULT partition are at home, each run in its own transaction.
+
     Example: audit-schema maintain
     """
+    from audit_schema import display
+
+    statement = "SELECT * FROM audit.run_maintenance()"
     with _connect(url, notices=False) as connection:
-        row = _row(connection, "SELECT * FROM audit.run_maintenance()")
+        connection.autocommit = True
+        runs = [_row(connection, statement)]
+        with display.progress("rows brought home", runs[0]["rows_left"] or None) as advance:
+            while runs[-1]["status"] == "ok" and runs[-1]["rows_moved"]:
+                runs.append(_row(connection, statement))
+                advance(runs[-1]["rows_moved"] or 0)
+    sums = {
+        name: sum(run[name] or 0 for run in runs)
+        for name in ("partitions_created", "rows_moved", "events_expired")
+    }
+    row = {**runs[-1], **sums, "started_at": runs[0]["started_at"]}
     if as_json:
         _print_json(row)
     else:
+        messages = "".join(f"; {run['message']}" for run in runs if run["message"])
         typer.echo(
-            f"maintenance {row['status']}: {row['partitions_created'] or 0} partitions created, "
-            f"{row['rows_moved'] or 0} rows moved" + (f"; {row['message']}" * bool(row["message"]))
+            f"maintenance {row['status']}: {row['partitions_created']} partitions created, "
+            f"{row['rows_moved']} rows moved{messages}"
         )
     if row["status"] == "failed":
         raise typer.Exit(1)
@@ -382,7 +398,7 @@ def set_partitioning(
     premake: Annotated[int, typer.Argument(help="Number of future partitions to keep ready.")],
     url: Url = None,
 ) -> None:
-    """Choose the length of partitions (while the trail is empty) and how many to make ahead.
+    """Choose the length of partitions and how many to make ahead, at any time.
 
     Example: audit-schema set-partitioning week 8
     """
@@ -406,6 +422,20 @@ def set_index_profile(
     with _connect(url) as connection:
         connection.execute(statement, [hot, closed])
     typer.echo(f"indexes: {hot} while written to, {closed} once closed")
+
+
+@app.command()
+def set_partition_backend(
+    backend: Annotated[str, typer.Argument(help="native or pg_partman.")],
+    url: Url = None,
+) -> None:
+    """Choose who makes the partitions from now on, at any time.
+
+    Example: audit-schema set-partition-backend pg_partman
+    """
+    with _connect(url) as connection:
+        connection.execute("SELECT audit.set_partition_backend(p_backend => %s)", [backend])
+    typer.echo(f"partitions made by {backend}")
 
 
 @app.command()

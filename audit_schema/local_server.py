@@ -61,6 +61,7 @@ class LocalServer:
         bindir: folder with `initdb`, `postgres` and `psql`; None: that of `embedded_bindir`.
         settings: server settings, stronger than those of `configuration`.
         configuration: a postgresql.conf to start from.
+        environment: more of it, for the server process alone.
         tcp: also listen on a free port of 127.0.0.1, without a password: any local user gets in.
         keep: leave the server running on exit; `stop_command` says how to end it.
         parent: where the folder is made; a short path, for the socket's may have 100 bytes.
@@ -75,6 +76,7 @@ class LocalServer:
         settings: Mapping[str, object] | None = None,
         *,
         configuration: Path | None = None,
+        environment: Mapping[str, str] | None = None,
         tcp: bool = False,
         keep: bool = False,
         parent: Path = Path("/tmp"),
@@ -88,6 +90,7 @@ class LocalServer:
         self.process: subprocess.Popen[bytes] | None = None
         self._may_copy = bindir is None
         self._configuration = configuration
+        self._environment = environment or {}
         self._settings = {
             **_THROW_AWAY,
             **(settings or {}),
@@ -144,7 +147,10 @@ class LocalServer:
         )
 
     def popen(
-        self, *command: object, output: int | IO[bytes] = subprocess.DEVNULL
+        self,
+        *command: object,
+        output: int | IO[bytes] = subprocess.DEVNULL,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a command as `run` does, in a session of its own; the caller ends it."""
         return subprocess.Popen(
@@ -153,7 +159,7 @@ class LocalServer:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            **self._process_options,
+            **{**self._process_options, "env": {**_ENVIRONMENT, **(environment or {})}},
         )
 
     @property
@@ -271,7 +277,11 @@ class LocalServer:
         # Not pg_ctl: this way the server is our own child with a known process id. A session of
         # its own keeps Ctrl-C away from it.
         with self.log.open("wb") as log:
-            self.process = self.popen(self.bindir / "postgres", "-D", self.data, output=log)
+            self.process = self.popen(
+                *(self.bindir / "postgres", "-D", self.data),
+                output=log,
+                environment=self._environment,
+            )
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:

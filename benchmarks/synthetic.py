@@ -65,7 +65,8 @@ CREATE_PARTITIONS: Final = """
            AS setting (unit, length)
      CROSS JOIN LATERAL generate_series(date_trunc(unit, %(start)s), %(end)s, length)
            AS periods (period)
-     WHERE NOT audit._is_covered(period, period + length)"""
+     WHERE NOT EXISTS (SELECT FROM audit.partition
+                        WHERE from_time < period + length AND to_time > period)"""
 PARTITIONS: Final = """
     SELECT partition, from_time, to_time FROM audit.partition
      WHERE from_time < %(end)s AND to_time > %(start)s ORDER BY from_time"""

@@ -136,7 +136,7 @@ BEGIN
       FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
      WHERE e.extname = 'pg_partman' AND pg_has_role(n.nspowner, 'USAGE');
     IF FOUND THEN
-        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', v_partman, v_owner);
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', v_partman, v_owner);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO %I',
                        v_partman, v_owner);
     END IF;

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from threading import Event, Thread
 
-from trail import Connection, Row, rows, value
+from trail import Connection, Row, acting_as, rows, value
 
 
 def bounds(connection: Connection) -> list[tuple[datetime, datetime]]:
@@ -36,6 +40,26 @@ def expected_bounds(period: str, moment: datetime, premake: int) -> list[tuple[d
     """The bounds of the running period and `premake` after it."""
     starts = starts_of(period, moment, premake + 2)
     return list(pairwise(starts))
+
+
+def bounds_ahead(period: str, end: datetime, count: int) -> list[tuple[datetime, datetime]]:
+    """The bounds of `count` partitions from `end` on: whole periods, the first cut off there."""
+    return list(pairwise([end, *starts_of(period, end, count + 1)[1:]]))
+
+
+def event_at(connection: Connection, moment: datetime) -> str:
+    """Write an event of a moment, as the owner of the trail; the partition it went to."""
+    with acting_as(connection, "audit_owner"):
+        return str(
+            value(
+                connection,
+                """
+                INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action)
+                VALUES (%(moment)s, %(moment)s, 1, 1, 'truncate') RETURNING tableoid::regclass::text
+                """,
+                {"moment": moment},
+            )
+        )
 
 
 def maintain(connection: Connection) -> Row:
@@ -104,3 +128,39 @@ def partition_of(connection: Connection, age: str) -> str:
         {"age": age},
     )
     return str(name)
+
+
+class Stalls:
+    """A writer to app_data.t in a thread of its own, and how long its longest write took."""
+
+    def __init__(self, connection: Connection, first: int = 1000) -> None:
+        self.writes = 0
+        self.longest = 0.0
+        self._connection = connection
+        self._first = first
+        self._over = Event()
+        self._error: BaseException | None = None
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Write all the while."""
+        thread = Thread(target=self._write)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+        if self._error:
+            raise self._error
+
+    def _write(self) -> None:
+        try:
+            while not self._over.is_set():
+                began = time.monotonic()
+                number = self._first + self.writes
+                self._connection.execute("INSERT INTO app_data.t VALUES (%s)", [number])
+                self.longest = max(self.longest, time.monotonic() - began)
+                self.writes += 1
+        except BaseException as error:
+            self._error = error

@@ -74,6 +74,21 @@ def pooler_of(name: str) -> Path:
     return servers_folder() / name / "usr/sbin" / POOLER
 
 
+def faketime_of(name: str) -> Path | None:
+    """The library of server `name` that lets its clock be set."""
+    return next(servers_folder().glob(f"{name}/usr/lib/*/faketime/libfaketime.so.1"), None)
+
+
+def clock_of(name: str, file: Path) -> dict[str, str]:
+    """The environment in which the clock of server `name` goes by `file`."""
+    return {
+        "LD_PRELOAD": str(faketime_of(name)),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
 def extensions_of(name: str) -> set[str]:
     """Those of EXTENSIONS that server `name` offers."""
     folder = servers_folder() / name / "usr/share/postgresql" / name / "extension"
@@ -101,9 +116,16 @@ class Server(LocalServer):
 
     Templates: `blank` (nothing installed), `native` (migrated, no pg_partman) and `partman`
     (migrated, with pg_partman). Each is made when first asked for.
+
+    clock: a file that says how far the clock of the server is ahead, in seconds, as +86400.
     """
 
-    def __init__(self, name: str, settings: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Mapping[str, object] | None = None,
+        clock: Path | None = None,
+    ) -> None:
         self.name = name
         self.extensions = extensions_of(name)
         special = EMBEDDED_SETTINGS if name == EMBEDDED else {}
@@ -111,6 +133,7 @@ class Server(LocalServer):
             None if name == EMBEDDED else bindir_of(name),
             {**TEST_SETTINGS, **special, **(settings or {})},
             configuration=DOCKER / "postgresql.conf",
+            environment=clock_of(name, clock) if clock else None,
             tcp=True,
             parent=_parent(),
         )

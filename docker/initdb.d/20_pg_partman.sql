@@ -9,7 +9,6 @@ SELECT 'CREATE ROLE audit_owner NOLOGIN'
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'audit_owner')
 \gexec
 
--- CREATE: pg_partman makes a template table in its own schema for each partitioned table.
-GRANT USAGE, CREATE ON SCHEMA partman TO audit_owner;
+GRANT USAGE ON SCHEMA partman TO audit_owner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA partman TO audit_owner;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA partman TO audit_owner;

@@ -8,6 +8,7 @@ SQL: tuple[str, ...] = (
     "functions/_hash_sample.sql",
     "triggers/append_only.sql",
     "functions/_partition_bounds.sql",
+    "functions/_profile_indexes.sql",
     "functions/_index_gaps.sql",
     "views/partition.sql",
     "functions/_closing_steps.sql",
@@ -16,16 +17,21 @@ SQL: tuple[str, ...] = (
     "functions/set_index_profile.sql",
     "functions/_partman_schema.sql",
     "functions/_partman_remedy.sql",
+    "functions/_uses_partman.sql",
     "functions/_partman_forget.sql",
     "functions/_partman_register.sql",
     "functions/_partition_name.sql",
     "functions/_periods.sql",
-    "functions/_is_covered.sql",
     "functions/_unguarded.sql",
     "functions/_guard_partitions.sql",
+    "functions/_lock_partitions.sql",
+    "functions/_prepare_partition.sql",
+    "functions/_bring_home.sql",
+    "functions/_attach_partition.sql",
     "functions/_create_partition.sql",
     "functions/_create_partitions.sql",
     "functions/_start_partitions.sql",
+    "functions/_drop_unused_partitions.sql",
     "functions/_argument_id.sql",
     "functions/_tracked_table_id.sql",
     "functions/_context_columns.sql",
@@ -33,6 +39,7 @@ SQL: tuple[str, ...] = (
     "functions/_record_act.sql",
     "functions/_refresh_tracked_tables.sql",
     "functions/set_partitioning.sql",
+    "functions/set_partition_backend.sql",
     "functions/rehash_rows.sql",
     "functions/recount_events.sql",
     "functions/_settle_events.sql",
@@ -406,6 +413,7 @@ CREATE TABLE audit.maintenance_run (
     status text NOT NULL,
     partitions_created integer,
     rows_moved bigint,
+    rows_left bigint,
     events_expired bigint,
     message text,
     CONSTRAINT maintenance_run_pkey PRIMARY KEY (id),
@@ -418,11 +426,13 @@ COMMENT ON COLUMN audit.maintenance_run.finished_at IS 'Clock when the run ended
 COMMENT ON COLUMN audit.maintenance_run.status IS 'ok, failed or skipped.';
 COMMENT ON COLUMN audit.maintenance_run.partitions_created IS 'Partitions made by the run.';
 COMMENT ON COLUMN audit.maintenance_run.rows_moved IS
-    'Rows brought home from the DEFAULT partitions.';
+    'Rows brought home from the DEFAULT partition.';
+COMMENT ON COLUMN audit.maintenance_run.rows_left IS
+    'Rows left in the DEFAULT partition to the next run.';
 COMMENT ON COLUMN audit.maintenance_run.events_expired IS
     'Events removed because they were older than they are kept.';
 COMMENT ON COLUMN audit.maintenance_run.message IS
-    'Why a run failed, or what it left to the next.';
+    'Why a run failed, what it left to the next, or what else is worth a look.';
 """
 
 DROP = """
@@ -445,8 +455,10 @@ DROP TABLE audit.maintenance_run, audit.setting, audit.hash_key,
     audit.actor_count, audit.counting, audit.legal_hold, audit.tracking;
 DROP FUNCTION
     audit._partman_schema, audit._partman_remedy, audit._partman_forget,
-    audit._partman_register, audit._partition_name, audit._periods, audit._is_covered,
+    audit._partman_register, audit._partition_name, audit._periods, audit._uses_partman,
     audit._create_partition, audit._create_partitions, audit._start_partitions,
+    audit._lock_partitions, audit._prepare_partition, audit._bring_home,
+    audit._attach_partition, audit._drop_unused_partitions, audit.set_partition_backend,
     audit._partition_bounds, audit._argument_id, audit._tracked_table_id,
     audit._refresh_tracked_tables, audit._unguarded, audit._guard_partitions,
     audit.append_only, audit.set_partitioning, audit.schedule_jobs,
@@ -455,6 +467,7 @@ DROP FUNCTION
     audit.recount_events, audit._settle_events, audit._count_events,
     audit._hash_sample, audit.rehash_rows, audit._secure_rows, audit._count_period,
     audit._expired_tables, audit._expire_partition, audit._expire_events, audit._index_gaps,
+    audit._profile_indexes,
     audit._closing_steps, audit._close_partitions, audit._fit_indexes, audit.set_index_profile;
 """
 

@@ -1,7 +1,5 @@
 -- What the partitions lack of their index profile (is_missing) or have beyond it, each with the
--- statement that mends it. All have the indexes of audit.event: its primary key and event_row_idx.
--- What profiles add to these is listed here; it cannot belong to audit.event, for then no partition
--- could be without it. Such an index is known by its name: that of the partition, then suffix.
+-- statement that mends it.
 -- The hot profile is that of partitions whose period has not ended, the closed one that of
 -- partitions to which no transaction can write any more; in between nothing is due. An index that
 -- an interrupted CREATE INDEX CONCURRENTLY left behind is missing, too.
@@ -22,13 +20,7 @@ AS $_index_gaps$
                    CASE WHEN b.is_closed THEN s.closed_index_profile
                         ELSE s.hot_index_profile END = ANY (p.profiles) AS is_wanted
               FROM audit.setting AS s
-             CROSS JOIN (VALUES
-                   ('table_idx', '(tracked_table_id, occurred_at) INCLUDE (action)',
-                    '{standard,search}'::text[]),
-                   ('actor_idx', '(actor, started_at)', '{standard,search}'),
-                   ('new_values_idx', 'USING gin (new_values jsonb_path_ops)', '{search}'),
-                   ('metadata_idx', 'USING gin (metadata jsonb_path_ops)', '{search}'))
-                   AS p (suffix, definition, profiles)
+             CROSS JOIN audit._profile_indexes() AS p
              CROSS JOIN pg_inherits AS i
               JOIN pg_class AS c ON c.oid = i.inhrelid
              CROSS JOIN LATERAL (

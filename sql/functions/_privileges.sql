@@ -19,7 +19,8 @@ AS $_privileges$
             '_transaction_key', 'change', 'column_change', 'event', 'event_count', 'counting',
             'tracked_table', 'table_reader', 'setting']),
         ('reader', ARRAY[
-            'actor_counts', 'status', 'check', '_index_gaps', '_partition_bounds', 'actor_count',
+            'actor_counts', 'status', 'check', '_index_gaps', '_profile_indexes', '_partition_bounds',
+            'actor_count',
             'partition', 'legal_hold', 'baseline', 'maintenance_run']),
         ('administrator', ARRAY[
             'attach', 'detach', 'record_baseline', 'grant_read', 'revoke_read', 'set_retention',
@@ -30,7 +31,8 @@ AS $_privileges$
             '_unregister_table', '_row_to_jsonb', '_write_baseline', 'capture_row',
             'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',
             'run_maintenance', 'recount_events', 'rehash_rows', 'set_partitioning',
-            'set_index_profile', 'schedule_jobs', 'unschedule_jobs', 'enable_ddl_capture']))
+            'set_index_profile', 'set_partition_backend', 'schedule_jobs', 'unschedule_jobs',
+            'enable_ddl_capture']))
            AS w (kind, names)
       JOIN (SELECT proname AS name, oid::regprocedure::text AS identity,
                    'EXECUTE ON FUNCTION ' AS privilege

@@ -18,6 +18,7 @@ DECLARE
     v_ahead bigint;
     v_renderer text := (SELECT CASE WHEN prosecdef THEN pg_get_userbyid(proowner) ELSE 'caller' END
                           FROM pg_proc WHERE oid = to_regproc('audit._row_to_jsonb'));
+    v_partman boolean := audit._uses_partman();
     v_stray boolean := EXISTS (SELECT FROM audit.event_default);
     v_unguarded text := (SELECT string_agg(r::text, ', ' ORDER BY r::text)
                            FROM audit._unguarded() AS r);
@@ -51,6 +52,14 @@ BEGIN
         ('default partitions',
          CASE WHEN v_stray THEN 'hold rows' ELSE 'empty' END,
          CASE WHEN v_stray THEN c_maintain END),
+        ('partition backend',
+         CASE WHEN v_setting.partition_backend = 'native' OR v_partman
+              THEN v_setting.partition_backend
+              ELSE 'native: pg_partman was chosen and cannot be used' END,
+         CASE WHEN v_setting.partition_backend = 'pg_partman' AND NOT v_partman
+              THEN 'SELECT audit.set_partition_backend(''native''); or '
+                   || COALESCE('have a DBA do this: ' || audit._partman_remedy() || ' Then: ', '')
+                   || 'SELECT audit.set_partition_backend(''pg_partman'');' END),
         ('last maintenance',
          CASE WHEN v_last.id IS NULL THEN 'never ran'
               ELSE format('%s at %s', v_last.status, date_trunc('second', v_last.started_at)) END,
@@ -68,8 +77,7 @@ BEGIN
         AS s (item, value, remedy)
     UNION ALL
     SELECT 'partitions', 'info',
-           format('%s of %s, kept by %s', count(*), pg_size_pretty(sum(p.total_bytes)),
-                  v_setting.partition_backend),
+           format('%s of %s', count(*), pg_size_pretty(sum(p.total_bytes))),
            NULL
       FROM audit.partition AS p
     UNION ALL

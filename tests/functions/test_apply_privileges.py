@@ -35,6 +35,7 @@ WRITE_FUNCTIONS = {
     "rehash_rows",
     "set_partitioning",
     "set_index_profile",
+    "set_partition_backend",
     "schedule_jobs",
     "unschedule_jobs",
 }
@@ -143,6 +144,7 @@ def test_the_application_is_refused_in_practice(database: Database) -> None:
             "history('pg_class')",
             "run_maintenance()",
             "set_partitioning('day', 1)",
+            "set_partition_backend('native')",
             "status()",
             "actor_activity('ann')",
             "_context_columns('{}')",

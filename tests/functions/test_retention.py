@@ -88,6 +88,25 @@ def run_all(connection: Connection) -> list[int]:
         removed.append(found["events_expired"])
 
 
+def test_a_run_that_makes_partitions_leaves_what_expired_to_the_next(trail: Connection) -> None:
+    """Both take locks to the end of the run, and prepare for it what takes long."""
+    trail.execute("SELECT audit.set_retention('1 month')")
+    trail.execute(
+        "SET ROLE audit_owner; UPDATE audit.setting SET premake = premake + 1; RESET ROLE"
+    )
+    first, second = run(trail), run(trail)
+    assert (first["status"], first["partitions_created"], first["events_expired"]) == (
+        "ok",
+        1,
+        None,
+    )
+    assert (second["status"], second["partitions_created"], second["events_expired"]) == (
+        "ok",
+        0,
+        9,
+    )
+
+
 def months_held(connection: Connection) -> dict[int, int]:
     """How many events of each table are there."""
     return {row["id"]: row["events"] for row in rows(connection, HELD)}

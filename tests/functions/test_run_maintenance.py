@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
+import psycopg
 import pytest
 from psycopg import errors, sql
 
 from partitions import (
+    Stalls,
     bounds,
     expected_bounds,
     maintain,
@@ -124,9 +127,7 @@ def test_rows_in_default_are_moved_home(own: Connection, period: str) -> None:
 
 
 def test_rows_of_the_running_period_come_home_too(own: Connection) -> None:
-    query = "SELECT partition FROM audit.partition WHERE from_time <= now() AND to_time > now()"
-    [current] = rows(own, query)
-    own.execute(sql.SQL("DROP TABLE audit.{}").format(sql.Identifier(current["partition"])))
+    drop_running(own)
     attached(own, "id integer PRIMARY KEY")
     own.execute("INSERT INTO app_data.t VALUES (1)")
     assert places(own) == ["audit.event_default"]
@@ -135,6 +136,136 @@ def test_rows_of_the_running_period_come_home_too(own: Connection) -> None:
     own.execute("INSERT INTO app_data.t VALUES (2)")
     assert len(set(places(own))) == 1
     assert places(own)[0] != "audit.event_default"
+
+
+def fill_default(connection: Connection, moment: str, count: int) -> None:
+    """Write many events as of a moment."""
+    with acting_as(connection, "audit_owner"):
+        connection.execute(
+            f"""
+            INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action,
+                                     row_key, new_values, actor)
+            SELECT {moment}, {moment}, i, 1, 'insert', jsonb_build_object('id', i),
+                   jsonb_build_object('id', i, 'text', repeat('x', 200)), 'actor ' || i % 100
+              FROM generate_series(1, {count}) AS i
+            """
+        )
+
+
+def drop_running(connection: Connection) -> None:
+    """Drop the partition of now, so that writers go to DEFAULT."""
+    query = "SELECT partition FROM audit.partition WHERE from_time <= now() AND to_time > now()"
+    [current] = rows(connection, query)
+    name = sql.Identifier(current["partition"])
+    connection.execute(sql.SQL("DROP TABLE audit.{}").format(name))
+
+
+@pytest.mark.slow
+def test_writers_do_not_wait_for_100000_rows_to_go_home(
+    own: Connection, backend_database: Database
+) -> None:
+    attached(own, "id integer PRIMARY KEY")
+    drop_running(own)
+    drop_future(own)
+    fill_default(own, "now()", 100_000)
+    fill_default(own, "now() - interval '1 year'", 3)
+    with backend_database.connect(autocommit=True) as writer:
+        waits = Stalls(writer)
+        with waits.measured():
+            time.sleep(0.1)
+            first = maintain(own)
+            second = maintain(own)
+    assert waits.longest < 0.2  # the lock timeout
+    assert waits.writes > 100
+    assert (first["status"], first["partitions_created"]) == ("ok", 1)
+    assert first["rows_moved"] >= 100_000
+    assert first["rows_left"] == 3
+    wanted = {"status": "ok", "partitions_created": 5, "rows_moved": 3, "rows_left": 0}
+    assert {name: second[name] for name in wanted} == wanted
+    found = places(own)
+    assert (len(found), "audit.event_default" in found) == (100_003 + waits.writes, False)
+
+
+def test_a_reader_finds_each_row_once_however_old_his_snapshot(
+    own: Connection, other: Connection
+) -> None:
+    query = "SELECT count(*) FROM audit.event"
+    drop_running(own)
+    fill_default(own, "now()", 10)
+    other.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    other.execute("SELECT 1 FROM pg_class")
+    assert maintain(own)["rows_moved"] == 10
+    assert value(other, query) == 10
+    other.rollback()
+    assert value(other, query) == 10
+
+
+def test_an_interrupted_run_leaves_everything_where_it_was(own: Connection) -> None:
+    drop_running(own)
+    fill_default(own, "now()", 10)
+    before = bounds(own), places(own)
+    with own.transaction(force_rollback=True):
+        assert maintain(own)["rows_moved"] == 10
+    assert (bounds(own), places(own)) == before
+    assert maintain(own)["rows_moved"] == 10
+
+
+def test_a_transaction_that_wrote_to_default_and_stays_open_fails_the_run(
+    own: Connection, other: Connection
+) -> None:
+    attached(own, "id integer PRIMARY KEY")
+    drop_running(own)
+    other.execute("INSERT INTO app_data.t VALUES (1)")
+    own.execute("INSERT INTO app_data.t VALUES (2)")
+    run = maintain(own)
+    assert (run["status"], run["rows_moved"]) == ("failed", None)
+    assert "is in use" in run["message"]
+    other.execute("INSERT INTO app_data.t VALUES (3)")
+    other.commit()
+    run = maintain(own)
+    assert (run["status"], run["rows_moved"], run["rows_left"]) == ("ok", 3, 0)
+    assert "audit.event_default" not in places(own)
+
+
+def test_a_partition_made_by_hand_is_left_alone_and_what_is_beside_it_is_made(
+    own: Connection,
+) -> None:
+    [_, (start, end), *_] = expected_bounds("month", now(own), 2)
+    drop_future(own)
+    middle, last = start + timedelta(days=9, hours=5), start + timedelta(days=11)
+    own.execute("SET ROLE audit_owner")
+    own.execute(
+        sql.SQL(
+            "CREATE TABLE audit.by_hand PARTITION OF audit.event FOR VALUES FROM ({}) TO ({})"
+        ).format(middle, last)
+    )
+    own.execute("RESET ROLE")
+    run = maintain(own)
+    assert (run["status"], run["partitions_created"]) == ("ok", 5)
+    assert run["message"] == (
+        f"shorter, beside other partitions: {{event_p{start:%Y%m%d},event_p{last:%Y%m%d}}}"
+    )
+    assert bounds(own)[1:4] == [(start, middle), (middle, last), (last, end)]
+    again = maintain(own)
+    assert (again["partitions_created"], again["message"]) == (0, None)
+
+
+def test_open_bounds_made_by_hand_are_no_obstacle(own: Connection) -> None:
+    drop_future(own)
+    [_, (_, end), *_] = expected_bounds("month", now(own), 2)
+    own.execute("SET ROLE audit_owner")
+    own.execute(
+        sql.SQL(
+            "CREATE TABLE audit.rest PARTITION OF audit.event FOR VALUES FROM ({}) TO (MAXVALUE)"
+        ).format(end)
+    )
+    own.execute("RESET ROLE")
+    run = maintain(own)
+    assert (run["status"], run["partitions_created"]) == ("ok", 1)
+    assert (
+        value(own, "SELECT to_time::text FROM audit.partition WHERE partition = 'rest'")
+        == "infinity"
+    )
 
 
 def test_a_second_run_at_the_same_time_is_skipped(own: Connection, other: Connection) -> None:

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from psycopg import errors
 
-from partitions import bounds, expected_bounds, now
-from servers import Database, Server
+from partitions import (
+    Stalls,
+    bounds,
+    bounds_ahead,
+    event_at,
+    expected_bounds,
+    maintain,
+    now,
+    places,
+    stray_event,
+)
+from servers import Database
 from trail import Connection, acting_as, attached, refused, rows, value
 
+PERIODS = ("day", "week", "month")
+OTHER_OWNERS = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'audit'::regnamespace
+       AND pg_get_userbyid(relowner) <> 'audit_owner'
+"""
+MADE = "SELECT oid, relname FROM pg_class WHERE relispartition ORDER BY 1"
 ODD_ZONES = ("America/Los_Angeles", "Pacific/Kiritimati", "Asia/Kolkata")
+
+
+def states(connection: Connection) -> list[str]:
+    """What audit.status() says of each item but the first run of maintenance."""
+    query = "SELECT state FROM audit.status() WHERE item <> 'last maintenance'"
+    return [row["state"] for row in rows(connection, query)]
 
 
 @pytest.fixture
@@ -59,19 +82,113 @@ def test_premake_can_be_raised_while_events_are_there(own: Connection) -> None:
     assert value(own, "SELECT count(*) FROM audit.event") == 1
 
 
-def test_another_interval_is_refused_once_events_are_there(own: Connection) -> None:
+CHANGES = [(old, new) for old in PERIODS for new in PERIODS if old != new]
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES)
+def test_the_interval_can_change_while_events_are_there(
+    own: Connection, old: str, new: str
+) -> None:
     attached(own, "id integer PRIMARY KEY")
+    own.execute("SELECT audit.set_partitioning(%s, 3)", (old,))
     own.execute("INSERT INTO app_data.t VALUES (1)")
-    before = rows(own, "TABLE audit.setting"), bounds(own)
+    before = places(own)
+    running = expected_bounds(old, now(own), 0)
+    own.execute("SELECT audit.set_partitioning(%s, 5)", (new,))
+    expected = running + bounds_ahead(new, running[0][1], 5)
+    assert bounds(own) == expected
+    assert rows(own, "SELECT partition_interval, premake FROM audit.setting") == [
+        {"partition_interval": new, "premake": 5}
+    ]
+    assert (places(own), rows(own, OTHER_OWNERS)) == (before, [])
+    for start, _ in expected:
+        assert "default" not in event_at(own, start)
+    made = rows(own, MADE)
+    own.execute("SELECT audit.set_partitioning(%s, 5)", (new,))
+    assert rows(own, MADE) == made
+    assert set(states(own)) <= {"ok", "info"}
+    run = maintain(own)
+    assert (run["status"], run["partitions_created"], run["message"]) == ("ok", 0, None)
+
+
+def test_partitions_ahead_that_hold_events_are_kept(own: Connection) -> None:
+    [_, (_, start), *_] = expected_bounds("month", now(own), 3)
+    kept = event_at(own, start + timedelta(days=10))
+    event_at(own, now(own))
+    own.execute("SELECT audit.set_partitioning('day', 90)")
+    assert expected_bounds("month", start, 0)[0] in bounds(own)
+    assert value(own, "SELECT count(*) FROM audit.event WHERE tableoid = %s::regclass", [kept]) == 1
+    found = bounds(own)
+    assert [end for _, end in found[:-1]] == [start for start, _ in found[1:]]  # without a hole
+
+
+def test_there_and_back_leaves_no_hole_and_no_row_behind(own: Connection) -> None:
+    event_at(own, now(own))
+    for period in ("week", "day", "month", "day", "week", "month"):
+        own.execute("SELECT audit.set_partitioning(%s, 3)", (period,))
+        found = bounds(own)
+        assert [end for _, end in found[:-1]] == [start for start, _ in found[1:]]
+        assert found[0][0] <= now(own) < found[0][1]
+        assert len(found) == 4
+    assert found == expected_bounds("month", now(own), 3)
+    assert places(own) != ["audit.event_default"]
+
+
+def test_rows_in_default_go_home_before_the_interval_changes(own: Connection) -> None:
+    own.execute("BEGIN")
+    stray_event(own, "2 years")
+    own.execute("COMMIT")
+    before = rows(own, "TABLE audit.setting"), rows(own, MADE)
     refused(
         own,
         errors.ObjectNotInPrerequisiteState,
         "SELECT audit.set_partitioning('day', 9)",
-        message="cannot change from month to day",
-        hint="right after the installation",
+        message="from month to day while the DEFAULT partition holds rows",
+        hint="audit.run_maintenance()",
     )
-    after = rows(own, "TABLE audit.setting"), bounds(own)
-    assert after == before
+    assert (rows(own, "TABLE audit.setting"), rows(own, MADE)) == before
+    maintain(own)
+    own.execute("SELECT audit.set_partitioning('day', 9)")
+
+
+def test_a_long_transaction_is_waited_for_in_short_turns(
+    own: Connection, backend_database: Database
+) -> None:
+    attached(own, "id integer PRIMARY KEY")
+    before = rows(own, "TABLE audit.setting"), rows(own, MADE)
+    with backend_database.connect() as long, backend_database.connect(autocommit=True) as short:
+        long.execute("INSERT INTO app_data.t VALUES (1)")
+        waits = Stalls(short)
+        with waits.measured():
+            refused(
+                own,
+                errors.LockNotAvailable,
+                "SELECT audit.set_partitioning('week', 4)",
+                message="is in use: lock timeout of 200ms, 5 times",
+                hint="open for long",
+            )
+        assert (rows(own, "TABLE audit.setting"), rows(own, MADE)) == before
+        assert waits.writes > 5
+        assert waits.longest < 0.4  # the lock timeout, on a busy machine
+        long.commit()
+    own.execute("SELECT audit.set_partitioning('week', 4)")
+    assert len(places(own)) == 1 + waits.writes
+
+
+@pytest.mark.slow
+def test_no_row_is_lost_or_astray_under_concurrent_writers(
+    own: Connection, backend_database: Database
+) -> None:
+    attached(own, "id integer PRIMARY KEY")
+    with backend_database.connect(autocommit=True) as writer:
+        waits = Stalls(writer)
+        with waits.measured():
+            for period in ("week", "day", "month") * 3:
+                own.execute("SELECT audit.set_partitioning(%s, 6)", (period,))
+                maintain(own)
+    assert waits.writes > 20
+    found = places(own)
+    assert (len(found), "audit.event_default" in found) == (waits.writes, False)
 
 
 @pytest.mark.parametrize(
@@ -99,10 +216,9 @@ def test_bad_arguments_are_refused(tx: Connection, arguments: str, message: str,
 
 def test_it_is_idempotent(own: Connection) -> None:
     own.execute("SELECT audit.set_partitioning('week', 3)")
-    query = "SELECT oid, relname FROM pg_class WHERE relispartition ORDER BY 1"
-    before = rows(own, query)
+    before = rows(own, MADE)
     own.execute("SELECT audit.set_partitioning('week', 3)")
-    assert rows(own, query) == before
+    assert rows(own, MADE) == before
 
 
 def test_an_administrator_may_call_it_and_the_owner_owns_what_it_makes(root_tx: Connection) -> None:
@@ -115,34 +231,6 @@ def test_an_administrator_may_call_it_and_the_owner_owns_what_it_makes(root_tx: 
     assert rows(root_tx, query) == [{"owner": "audit_owner"}]
 
 
-def test_pg_partman_that_comes_later_takes_over_an_empty_trail(
-    server: Server, database: Database
-) -> None:
-    server.require("pg_partman")
-    with database.connect(autocommit=True) as own, database.connect("postgres") as root:
-        remedy = value(own, "SELECT audit._partman_remedy()")
-        root.execute(remedy)
-        root.commit()
-        assert value(own, "SELECT audit._partman_remedy()") is None
-        own.execute("SELECT audit.set_partitioning('month', 4)")
-        assert value(own, "SELECT partition_backend FROM audit.setting") == "pg_partman"
-        assert bounds(own) == expected_bounds("month", now(own), 4)
-
-
-def test_a_trail_with_events_stays_native_when_pg_partman_comes_later(
-    server: Server, database: Database
-) -> None:
-    server.require("pg_partman")
-    with database.connect(autocommit=True) as own, database.connect("postgres") as root:
-        attached(own, "id integer PRIMARY KEY")
-        own.execute("INSERT INTO app_data.t VALUES (1)")
-        root.execute(value(own, "SELECT audit._partman_remedy()"))
-        root.commit()
-        own.execute("SELECT audit.set_partitioning('month', 6)")
-        assert value(own, "SELECT partition_backend FROM audit.setting") == "native"
-        assert bounds(own) == expected_bounds("month", now(own), 6)
-
-
 def test_an_old_snapshot_cannot_take_the_trail_for_empty(own: Connection) -> None:
     """Events that others committed since then would be dropped with their partitions."""
     own.execute("SET default_transaction_isolation = 'repeatable read'")
@@ -150,7 +238,7 @@ def test_an_old_snapshot_cannot_take_the_trail_for_empty(own: Connection) -> Non
         own,
         errors.FeatureNotSupported,
         "SELECT audit.set_partitioning('day', 4)",
-        message="cannot be replaced in a repeatable read transaction",
+        message="the partition interval cannot change in a repeatable read transaction",
         hint="READ COMMITTED",
     )
     own.execute("SELECT audit.set_partitioning('month', 6)")

@@ -13,6 +13,7 @@ ITEMS = [
     "append-only",
     "future partitions",
     "default partitions",
+    "partition backend",
     "last maintenance",
     "counts of events",
     "partitions",

@@ -146,6 +146,30 @@ def test_set_index_profile(command: Command) -> None:
     assert items["index profiles"] == "lean while written to, search once closed; 0 closing"
 
 
+@pytest.mark.slow
+def test_maintain_goes_on_until_all_rows_are_home(command: Command, database: Database) -> None:
+    with database.connect("postgres", autocommit=True) as connection:
+        for years, count in ((3, 100_000), (2, 5), (1, 5)):
+            connection.execute(
+                """
+                INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action)
+                SELECT now() - %s * interval '1 year', now(), 1, 1, 'truncate'
+                  FROM generate_series(1, %s)
+                """,
+                [years, count],
+            )
+        connection.execute("DELETE FROM audit.maintenance_run")
+        found = json.loads(command("maintain", "--json").stdout)
+        runs = connection.execute("SELECT rows_moved FROM audit.maintenance_run ORDER BY id")
+        assert runs.fetchall() == [(100_000,), (10,), (0,)]
+    wanted = {"status": "ok", "partitions_created": 3, "rows_moved": 100_010, "rows_left": 0}
+    assert {name: found[name] for name in wanted} == wanted
+
+
+def test_set_partition_backend(command: Command) -> None:
+    assert command("set-partition-backend", "native").stdout == "partitions made by native\n"
+
+
 def test_failed_maintenance_is_a_finding(command: Command, database: Database) -> None:
     with database.connect("postgres") as connection:
         connection.execute("ALTER TABLE audit.event_default RENAME TO hidden")
@@ -193,6 +217,7 @@ def test_upgrade_sql_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         (["transaction", "x"], 'invalid input syntax for type uuid: "x"'),
         (["set-partitioning", "hour", "4"], "hour"),
         (["set-partitioning", "day", "0"], "premake must be between"),
+        (["set-partition-backend", "x"], "unknown partition backend 'x'\nHINT: Use native"),
         (["upgrade", "nope"], "Can't locate revision identified by 'nope'"),
         (["downgrade", "nope"], "Can't locate revision identified by 'nope'"),
         (["status", "--url", "postgresql://127.0.0.1:1/x"], "can't connect to"),

@@ -1,7 +1,6 @@
--- Make one partition of audit.event; returns the number of rows that were moved into it from the
--- DEFAULT partition. pg_partman makes it where it keeps the partitions, but it cannot while DEFAULT
--- holds rows of the period: those are brought home here, under its name.
--- ATTACH takes only SHARE UPDATE EXCLUSIVE on the parent, so writers to other partitions go on.
+-- Make one partition of audit.event; returns how many rows of it were moved out of DEFAULT.
+-- pg_partman makes it where it keeps the partitions, but it cannot while DEFAULT holds rows of the
+-- period, and it knows of none that is shorter than the interval.
 CREATE OR REPLACE FUNCTION audit._create_partition(p_from timestamptz, p_to timestamptz)
     RETURNS bigint
     LANGUAGE plpgsql
@@ -10,39 +9,24 @@ CREATE OR REPLACE FUNCTION audit._create_partition(p_from timestamptz, p_to time
     SET "TimeZone" = 'UTC'
 AS $_create_partition$
 DECLARE
-    v_name text := audit._partition_name(p_from);
-    v_stray boolean;
-    v_moved bigint;
+    v_length interval := (SELECT ('1 ' || partition_interval)::interval FROM audit.setting);
+    v_old boolean := (SELECT extversion LIKE '4.%' FROM pg_extension WHERE extname = 'pg_partman');
+    v_moved bigint := 0;
 BEGIN
-    LOCK TABLE audit.event_default IN ACCESS EXCLUSIVE MODE;
-    v_stray := EXISTS (SELECT FROM audit.event_default
-                        WHERE started_at >= p_from AND started_at < p_to);
-    IF NOT v_stray AND audit._partman_remedy() IS NULL
-            AND (SELECT partition_backend = 'pg_partman' FROM audit.setting) THEN
+    IF audit._uses_partman() AND p_to = p_from + v_length
+            AND to_regclass(format('audit.%I', audit._partition_name(p_from))) IS NULL
+            AND NOT EXISTS (SELECT FROM audit.event_default
+                             WHERE started_at >= p_from AND started_at < p_to) THEN
+        /* 4.x would analyze the whole trail, under our locks */
         EXECUTE format('SELECT %I.create_partition_time(p_parent_table := $1, '
-                       'p_partition_times := ARRAY[$2])', audit._partman_schema())
+                       'p_partition_times := ARRAY[$2] %s)', audit._partman_schema(),
+                       CASE WHEN v_old THEN ', p_analyze := false' ELSE '' END)
           USING 'audit.event', p_from;
-        IF audit._is_covered(p_from, p_to) THEN
-            RETURN 0;
-        END IF;
+    ELSE
+        PERFORM audit._prepare_partition(p_from, p_to);
+        v_moved := audit._bring_home(p_from, p_to);
+        PERFORM audit._attach_partition(p_from, p_to);
     END IF;
-
-    EXECUTE format('CREATE TABLE audit.%I (LIKE audit.event INCLUDING ALL '
-                   'EXCLUDING IDENTITY EXCLUDING INDEXES)', v_name);
-    v_moved := 0;
-    IF v_stray THEN
-        /* the lock on DEFAULT is ours: it is not busy, and nobody finds it without its guard */
-        PERFORM audit._guard_partitions();
-        ALTER TABLE audit.event_default DISABLE TRIGGER append_only;
-        EXECUTE format('WITH moved AS (DELETE FROM audit.event_default '
-                       'WHERE started_at >= $1 AND started_at < $2 '
-                       'RETURNING *) INSERT INTO audit.%I SELECT * FROM moved', v_name)
-          USING p_from, p_to;
-        GET DIAGNOSTICS v_moved = ROW_COUNT;
-        ALTER TABLE audit.event_default ENABLE ALWAYS TRIGGER append_only;
-    END IF;
-    EXECUTE format('ALTER TABLE audit.event ATTACH PARTITION audit.%I FOR VALUES FROM (%L) TO (%L)',
-                   v_name, p_from, p_to);
     RETURN v_moved;
 END;
 $_create_partition$;

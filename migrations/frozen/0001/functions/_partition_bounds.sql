@@ -10,8 +10,10 @@ CREATE OR REPLACE FUNCTION audit._partition_bounds(
     SET "DateStyle" = 'ISO, YMD'
 AS $_partition_bounds$
     SELECT split_part(b.text, '''', 2)::timestamptz, split_part(b.text, '''', 4)::timestamptz
-      FROM (SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = p_partition)
-           AS b (text)
+      FROM (SELECT replace(replace(pg_get_expr(relpartbound, oid),
+                           'MINVALUE', quote_literal('-infinity')),
+                           'MAXVALUE', quote_literal('infinity'))
+              FROM pg_class WHERE oid = p_partition) AS b (text)
      WHERE b.text <> 'DEFAULT'
 $_partition_bounds$;
 

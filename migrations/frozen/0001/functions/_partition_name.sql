@@ -1,23 +1,14 @@
--- The name of the partition that starts at a time: pg_partman's own where it keeps the partitions.
+-- The name of the partition that starts at a time, in the form of pg_partman 5. Only a period that
+-- begins where a partition made by hand ends can start within a day.
 CREATE OR REPLACE FUNCTION audit._partition_name(p_from timestamptz)
     RETURNS text
-    LANGUAGE plpgsql
+    LANGUAGE sql
     STABLE
     SET search_path = pg_catalog, pg_temp
     SET "TimeZone" = 'UTC'
 AS $_partition_name$
-DECLARE
-    v_name text;
-BEGIN
-    IF (SELECT partition_backend FROM audit.setting) = 'native'
-            OR audit._partman_remedy() IS NOT NULL THEN
-        RETURN to_char(p_from, '"event_p"YYYYMMDD');
-    END IF;
-    EXECUTE format('SELECT partition_table FROM %I.show_partition_name($1, $2)',
-                   audit._partman_schema())
-       INTO v_name USING 'audit.event', p_from::text;
-    RETURN v_name;
-END;
+    SELECT to_char(p_from, CASE WHEN p_from = date_trunc('day', p_from) THEN '"event_p"YYYYMMDD'
+                                ELSE '"event_p"YYYYMMDD_HH24MISSUS' END)
 $_partition_name$;
 
 COMMENT ON FUNCTION audit._partition_name(timestamptz) IS

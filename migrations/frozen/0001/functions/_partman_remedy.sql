@@ -17,14 +17,14 @@ BEGIN
         v_create := 'CREATE SCHEMA partman; CREATE EXTENSION pg_partman SCHEMA partman; ';
         v_schema := 'partman';
     ELSIF has_schema_privilege(v_owner, v_schema, 'USAGE')
-      AND has_schema_privilege(v_owner, v_schema, 'CREATE')
+      AND has_table_privilege(v_owner, format('%I.part_config', v_schema), 'SELECT')
       AND has_table_privilege(v_owner, format('%I.part_config', v_schema), 'INSERT')
       AND has_table_privilege(v_owner, format('%I.part_config', v_schema), 'UPDATE')
       AND has_table_privilege(v_owner, format('%I.part_config', v_schema), 'DELETE')
       AND has_table_privilege(v_owner, format('%I.part_config_sub', v_schema), 'SELECT') THEN
         RETURN NULL;
     END IF;
-    RETURN v_create || format('GRANT USAGE, CREATE ON SCHEMA %1$I TO %2$I; '
+    RETURN v_create || format('GRANT USAGE ON SCHEMA %1$I TO %2$I; '
         'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %1$I TO %2$I;',
         v_schema, v_owner);
 END;
