@@ -82,7 +82,8 @@ def check_capture(result: dict[str, Any]) -> None:
         for action, figures in stored[name].items():
             assert figures["cpu_us"]["ratio"] > 1, (name, action)
             assert figures["wal_bytes"]["added"] > 100, (name, action)
-            assert figures["heap_bytes"]["median"] > 0, (name, action)
+        # a few events may fit into a page that is there
+        assert sum(figures["heap_bytes"]["median"] for figures in stored[name].values()) > 0, name
     assert all(figures["heap_bytes"]["median"] == 0 for figures in stored["bare"].values())
 
 
