@@ -1,7 +1,8 @@
 -- Bring the indexes of partitions to their profile as far as nobody waits for it: those that a
 -- profile does not have are dropped, those that are missing are made where nothing is recorded yet.
--- Others are built when the partition closes. The locks of this function stop writers and readers until the
--- end of the transaction, so it comes last there. Returns the partitions that are left, being busy.
+-- Others are built when the partition closes. The locks of this function stop writers and readers
+-- until the end of the transaction, so it comes last there. Returns the partitions that are left,
+-- being busy.
 CREATE OR REPLACE FUNCTION audit._fit_indexes()
     RETURNS regclass[]
     LANGUAGE plpgsql

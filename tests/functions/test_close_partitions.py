@@ -71,13 +71,13 @@ def test_it_closes_only_once(own: Connection) -> None:
 
 def test_an_open_transaction_keeps_it_open(own: Connection, other: Connection) -> None:
     attached(own, "id integer PRIMARY KEY")
+    partition = partition_of(own, "90 days")
     other.execute("INSERT INTO app_data.t VALUES (1)")
     look_anew(own)
-    partition = partition_of(own, "90 days")
     for _ in range(2):
         maintain(own)
         assert states(own)[partition] == "open"
-        assert suffixes(own, partition) == set()
+        assert suffixes(own, partition) == STANDARD
     other.commit()
     assert maintain(own)["message"] is None
     assert closed(own) == [partition]
@@ -140,6 +140,7 @@ def test_nobody_waits_while_a_partition_is_being_closed(own: Connection, other: 
 def test_an_error_fails_the_run_and_undoes_no_more_than_its_step(
     own: Connection, other: Connection
 ) -> None:
+    own.execute("SELECT audit.set_index_profile('lean', 'lean')")
     older, newer = (partition_of(own, age) for age in ("150 days", "90 days"))
     other.execute(f"CREATE TABLE audit.{older}_metadata_idx ()")
     other.commit()
@@ -162,7 +163,9 @@ def test_an_error_fails_the_run_and_undoes_no_more_than_its_step(
 
 def test_a_canceled_step_undoes_nothing_else(own: Connection, other: Connection) -> None:
     ages = [f"{30 * n + 60} days" for n in range(6)]
+    own.execute("SELECT audit.set_index_profile('lean', 'lean')")
     partitions = [partition_of(own, age) for age in ages]
+    own.execute("SELECT audit.set_index_profile('lean', 'search')")
     attached(own, "id integer PRIMARY KEY")
     own.execute("ALTER TABLE app_data.t RENAME TO renamed")
     for name in partitions:

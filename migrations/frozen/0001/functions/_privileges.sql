@@ -19,8 +19,8 @@ AS $_privileges$
             '_transaction_key', 'change', 'column_change', 'event', 'event_count', 'counting',
             'tracked_table', 'table_reader', 'setting']),
         ('reader', ARRAY[
-            'actor_counts', 'status', 'check', '_index_gaps', '_profile_indexes', '_partition_bounds',
-            'actor_count',
+            'actor_counts', 'status', 'check', '_index_gaps', '_profile_indexes',
+            '_partition_bounds', 'actor_count',
             'partition', 'legal_hold', 'baseline', 'maintenance_run']),
         ('administrator', ARRAY[
             'attach', 'detach', 'record_baseline', 'grant_read', 'revoke_read', 'set_retention',
