@@ -70,7 +70,9 @@ BEGIN
 
     IF v_status = 'ok' THEN
         BEGIN
-            v_expired := audit._expire_events();
+            SELECT removed, concat_ws('; ', v_message, message) INTO v_expired, v_message
+              FROM audit._expire_events();
+            v_message := NULLIF(v_message, '');
         EXCEPTION WHEN OTHERS THEN
             v_status := 'failed';
             v_message := format('events did not expire: %s (SQLSTATE %s)', SQLERRM, SQLSTATE);

@@ -15,6 +15,7 @@ ITEMS = [
     "default partitions",
     "last maintenance",
     "counts of events",
+    "archives",
     "partitions",
     "retention",
     "DDL",
