@@ -27,7 +27,7 @@ TYPES: Final[Mapping[str, pa.DataType]] = {
 }
 """How each type of PostgreSQL is kept; documents stay text, so that 1.0 and 1.00 differ."""
 
-CHUNK: Final = 16 * 2**20
+CHUNK: Final = 8 * 2**20
 """Bytes of text that become one row group: memory is a few times as much."""
 LARGE: Final = ("row_key", "old_values", "new_values")
 COUNTERS: Final = ("id", "started_at", "occurred_at", "xid", "context_id")
