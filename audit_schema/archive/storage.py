@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from fsspec.core import url_to_fs
@@ -158,8 +159,9 @@ def _create_object(fs: Any, path: str, url: str) -> Iterator[Any]:
     except BaseException:
         with suppress(AttributeError):
             file.closed = True  # else it would try to go on when it is forgotten
-        with suppress(Exception):  # what went wrong before is what to tell
-            file.discard()
+        for clear in (file.discard, partial(fs.rm_file, path)):
+            with suppress(Exception):  # what went wrong before is what to tell
+                clear()
         raise
 
 
