@@ -35,6 +35,7 @@ PARTS: Final = (
     "orm",
     "curves",
     "queries",
+    "archive",
     "sustained",
 )
 IN_ROUNDS: Final = {"capture", "transactions", "tpcb", "shapes", "storage", "orm"}

@@ -98,6 +98,12 @@ def check_storage(result: dict[str, Any]) -> None:
         assert 50 < cells["heap: audit.event"] < 2000, action
 
 
+def check_archive(result: dict[str, Any]) -> None:
+    for run in result["runs"]:
+        assert run["file"] < run["table"]
+        assert all(step["megabytes"] < 300 for step in run["steps"].values())
+
+
 def check_profile(result: dict[str, Any]) -> None:
     bare, ours = (result["statements"][name] for name in ("bare", "audit_schema"))
     assert all(ours[action] > bare[action] > 1_000 for action in bare)
@@ -116,6 +122,7 @@ CHECKS = {
     "tpcb": check_tpcb,
     "storage": check_storage,
     "profile": check_profile,
+    "archive": check_archive,
 }
 
 

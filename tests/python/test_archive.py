@@ -26,7 +26,7 @@ from psycopg import sql
 from typer.testing import CliRunner
 
 from archives import MONTHS, archives, close_months, files, states
-from audit_schema.archive import events, work
+from audit_schema.archive import events, storage, work
 from audit_schema.cli import app
 from servers import Database
 from trail import Connection, acting_as, attached, rows, value
@@ -223,7 +223,7 @@ VALUES = {
 def test_any_event_comes_back_as_it_was(
     tx: Connection, tmp_path: Path, events: list[dict[str, Any]]
 ) -> None:
-    archive = {
+    archive: dict[str, Any] = {
         "url": str(tmp_path / "event.parquet"),
         "from_time": datetime(2020, 1, 1, tzinfo=UTC),
         "to_time": datetime(2020, 2, 1, tzinfo=UTC),
@@ -414,7 +414,7 @@ def test_a_file_that_holds_something_else_is_found(trail: Connection, command: C
     actors = [None if actor == "" else actor for actor in table["actor"].to_pylist()]
     column = pyarrow.array(actors, pyarrow.string())
     pyarrow.parquet.write_table(table.set_column(place, "actor", column), file)
-    size, sha256 = work.storage.digest(str(file))
+    size, sha256 = storage.digest(str(file))
     trail.execute("SET ROLE audit_owner")
     trail.execute(
         "UPDATE audit.archive SET bytes = %s, sha256 = %s WHERE id = %s",
@@ -543,27 +543,27 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    storage = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
-    name = f"audit-{server.get_host_and_port()[1]}-{next(BUCKETS)}"
-    storage.mkdir(name)
-    yield storage, name
+    s3 = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
+    name = f"audit-{next(BUCKETS)}"
+    s3.mkdir(name)
+    yield s3, name
     server.stop()
-    type(storage).clear_instance_cache()
+    type(s3).clear_instance_cache()
 
 
 @pytest.mark.slow
 def test_archives_in_s3(trail: Connection, command: Command, bucket: tuple[Any, str]) -> None:
-    storage, name = bucket
+    s3, name = bucket
     trail.execute("SELECT audit.set_archive(%s)", [f"s3://{name}/trail"])
     done = command("run")
     assert done.exit_code == 0, done.stderr
-    assert len(storage.ls(f"{name}/trail")) == 2 * MONTHS
+    assert len(s3.ls(f"{name}/trail")) == 2 * MONTHS
     month = months(trail)[0]
     assert command("restore", month, "--into", "app_data.back").exit_code == 0
     assert differing(trail, month, "app_data.back") == 0
     [archive, *_] = archives(trail, "url")
-    content = storage.cat_file(archive["url"])
-    storage.pipe_file(archive["url"], content[:-1])
+    content = s3.cat_file(archive["url"])
+    s3.pipe_file(archive["url"], content[:-1])
     assert command("verify").exit_code == 1
     assert states(trail)[0] == "failed"
 
@@ -572,7 +572,7 @@ def test_archives_in_s3(trail: Connection, command: Command, bucket: tuple[Any, 
 def test_an_upload_to_s3_that_fails_leaves_nothing(
     trail: Connection, command: Command, bucket: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage, name = bucket
+    s3, name = bucket
     trail.execute("SELECT audit.set_archive(%s)", [f"s3://{name}/trail"])
 
     def fail(_: object) -> None:
@@ -582,7 +582,7 @@ def test_an_upload_to_s3_that_fails_leaves_nothing(
     refused = command("run")
     assert refused.exit_code == 2
     assert "the connection was lost" in refused.stderr
-    assert not storage.exists(f"{name}/trail")
+    assert not s3.exists(f"{name}/trail")
     trail.execute("SELECT audit.set_archive('s3://no-such-bucket')")
     refused = command("run")
     assert refused.exit_code == 2
