@@ -30,12 +30,15 @@ START: Final = "SELECT * FROM audit.start_archive()"
 FINISH: Final = "SELECT * FROM audit.finish_archive(%s, %s, %s, %s, %s)"
 VERIFY: Final = "SELECT * FROM audit.verify_archive(%s, %s)"
 LIST: Final = "SELECT * FROM audit.archive ORDER BY from_time, id"
-# The last attempt of each period that wrote a file.
+# The file of each period: that of the last attempt which has one, unless another is under way.
 WRITTEN: Final = """
-    SELECT DISTINCT ON (from_time, to_time) * FROM audit.archive
+    SELECT * FROM (
+        SELECT DISTINCT ON (from_time, to_time) * FROM audit.archive
+         WHERE exported_at IS NOT NULL OR state = 'exporting'
+         ORDER BY from_time, to_time, id DESC) AS last
      WHERE exported_at IS NOT NULL
        AND (%(period)s::timestamptz IS NULL OR %(period)s >= from_time AND %(period)s < to_time)
-     ORDER BY from_time, to_time, id DESC"""
+     ORDER BY from_time, to_time"""
 COLUMNS: Final = """
     SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
      WHERE attrelid = 'audit.event'::regclass AND attnum > 0 AND NOT attisdropped
@@ -90,13 +93,7 @@ def listed(connection: Connection) -> list[Archive]:
 
 def restore(connection: Connection, url: str, into: str, progress: Progress) -> int:
     """Load the archive *url* as the new table *into*, whole or not at all; return its events."""
-    manifest = _manifest(url)
-    columns, total = manifest["columns"], manifest["events"]
-    if storage.digest(url) != (manifest["bytes"], manifest["sha256"]):
-        raise AuditSchemaError(
-            f"the archive {url} is not as it was written: its SHA-256 differs from that of its "
-            "manifest\nHINT: Get the file from another copy of the storage."
-        )
+    columns, total = _described(url)
     done = 0
     with connection.transaction(), progress(f"restoring {into}", total) as advance:
         [[name]] = connection.execute("SELECT parse_ident(%s)", [into]).fetchall()
@@ -183,10 +180,8 @@ def _write(
 
 def _copy(archive: Archive, columns: Mapping[str, str]) -> sql.Composed:
     def wire(name: str, kind: str) -> sql.Composed:
-        column = sql.Identifier("e", name)
-        if kind != events.TIME:
-            return column + sql.SQL("")
-        return sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(column)
+        text = "(extract(epoch FROM {}) * 1000000)::bigint" if kind == events.TIME else "{}"
+        return sql.SQL(text).format(sql.Identifier("e", name))
 
     return COPY.format(
         columns=sql.SQL(", ").join(wire(name, kind) for name, kind in columns.items()),
@@ -205,11 +200,31 @@ def _problem(archive: Archive, advance: Callable[[int], None]) -> str | None:
             content = events.content_of(file, manifest["columns"], advance)
     except FileNotFoundError as error:
         return f"a file is gone: {error.filename or error}"
-    except (ArrowException, KeyError, ValueError) as error:
+    except (ArrowException, KeyError, TypeError, ValueError) as error:
         return f"a file can't be read: {error}"
     if (content.events, content.sha256) != (archive["events"], archive["content_sha256"]):
         return "the file does not hold what the server sent"
     return None
+
+
+def _described(url: str) -> tuple[Mapping[str, str], int]:
+    """Return columns and number of events of an archive that is as its manifest says."""
+    try:
+        manifest = _manifest(url)
+        expected = manifest["bytes"], manifest["sha256"]
+        columns, total = manifest["columns"], manifest["events"]
+        found = storage.digest(url)
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+        raise AuditSchemaError(
+            f"can't read the archive {url} or its manifest: {error}\nHINT: Name a .parquet file "
+            "that audit-schema archive wrote, with its .json beside it."
+        ) from error
+    if found != expected:
+        raise AuditSchemaError(
+            f"the archive {url} is not as it was written: its SHA-256 differs from that of its "
+            "manifest\nHINT: Get the file from another copy of the storage."
+        )
+    return columns, total
 
 
 def _manifest(url: str) -> dict[str, Any]:

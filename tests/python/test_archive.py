@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
 import fsspec
+import psycopg
 import pyarrow.parquet
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -26,9 +27,12 @@ from psycopg import sql
 from typer.testing import CliRunner
 
 from archives import MONTHS, archives, close_months, files, states
+from audit_schema import schema
 from audit_schema.archive import events, storage, work
 from audit_schema.cli import app
-from servers import Database
+from migrations.conftest import quietly
+from migrations.test_encodings import database_of
+from servers import Database, Server
 from trail import Connection, acting_as, attached, rows, value
 
 Command = Callable[..., Any]
@@ -247,6 +251,11 @@ def test_any_event_comes_back_as_it_was(
 
 # --- interrupted --------------------------------------------------------------------------------
 
+ODD = """
+    INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action, actor)
+    SELECT from_time, from_time, 1, 1, 'update', convert_from(%s, getdatabaseencoding())
+      FROM audit.partition ORDER BY from_time LIMIT 1"""
+
 KILLED = """
 import os, sys
 from audit_schema.archive import events, storage, work
@@ -435,6 +444,39 @@ def test_a_torn_archive_is_not_restored(trail: Connection, command: Command) -> 
     assert value(trail, "SELECT to_regclass('app_data.back')") is None
 
 
+@pytest.mark.parametrize("manifest", [None, "", "{", "[]", "7", "{}", '{"format": 1}'])
+def test_a_file_without_a_manifest_is_not_restored(
+    command: Command, tmp_path: Path, manifest: str | None
+) -> None:
+    file = tmp_path / "x.parquet"
+    file.write_bytes(b"PAR1")
+    if manifest is not None:
+        file.with_suffix(".json").write_text(manifest)
+    refused = command("restore", str(file), "--into", "app_data.x")
+    assert refused.exit_code == 2
+    assert f"can't read the archive {file} or its manifest" in refused.stderr
+    assert "HINT: Name a .parquet file" in refused.stderr
+
+
+def test_a_manifest_of_a_later_version_is_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"format": 2}')
+    refused = command("restore", str(tmp_path / "x.parquet"), "--into", "app_data.x")
+    assert refused.exit_code == 2
+    assert "has format 2" in refused.stderr
+
+
+def test_verify_leaves_alone_what_is_being_written_anew(
+    trail: Connection, command: Command
+) -> None:
+    command("run")
+    [first, *_] = archives(trail, "id", "url")
+    flip(Path(first["url"]))
+    assert command("verify").exit_code == 1
+    trail.execute("SELECT audit.start_archive()")
+    assert command("verify").exit_code == 0
+    assert states(trail) == ["failed", "exporting", "verified", "verified"]
+
+
 def test_verify_one_period(trail: Connection, command: Command) -> None:
     command("run")
     assert command("verify", months(trail)[1]).stdout.count("verified") == 1
@@ -588,6 +630,42 @@ def test_an_upload_to_s3_that_fails_leaves_nothing(
     assert refused.exit_code == 2
     assert "can't write the archive s3://no-such-bucket/event_" in refused.stderr
     assert states(trail) == ["failed", "failed"]
+
+
+# --- encodings ----------------------------------------------------------------------------------
+
+
+def test_archives_of_another_encoding(server: Server, tmp_path: Path) -> None:
+    with closed_in(server, "LATIN1", tmp_path) as (connection, url):
+        run = ["archive", "run", "--url", url]
+        assert CliRunner().invoke(app, run, catch_exceptions=False).exit_code == 0
+        month = months(connection)[0]
+        command = ["archive", "restore", month, "--into", "public.back", "--url", url]
+        assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+        assert differing(connection, month, "public.back") == 0
+        assert value(connection, "SELECT actor FROM public.back") == "caf\u00e9"
+
+
+def test_bytes_that_are_no_text_are_told(server: Server, tmp_path: Path) -> None:
+    with closed_in(server, "SQL_ASCII", tmp_path) as (connection, url):
+        done = CliRunner().invoke(app, ["archive", "run", "--url", url], catch_exceptions=False)
+        assert done.exit_code == 2
+        assert 'invalid byte sequence for encoding "UTF8": 0xe9' in done.stderr
+        assert states(connection) == ["exporting"]
+    assert files(tmp_path) == []
+
+
+@contextmanager
+def closed_in(server: Server, encoding: str, folder: Path) -> Iterator[tuple[Connection, str]]:
+    """A database of an encoding with an event whose actor has the byte E9, and its URL."""
+    server.template("native")  # roles
+    with database_of(server, encoding) as database:
+        url = f"{database.url('postgres')}&client_encoding=utf8"
+        quietly(schema.upgrade, url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            close_months(connection, folder, events=0)
+            connection.execute(ODD, [b"caf\xe9"])
+            yield connection, url
 
 
 # --- bad input, rights --------------------------------------------------------------------------
