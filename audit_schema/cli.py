@@ -272,6 +272,9 @@ def history(
     until: Until = None,
     limit: Limit = 100,
     before: Before = None,
+    include_archive: Annotated[
+        bool, typer.Option("--include-archive", help="Of one row, also what archives hold.")
+    ] = False,
     as_json: Json = False,
     url: Url = None,
 ) -> None:
@@ -281,9 +284,15 @@ def history(
     """
     from audit_schema import reading
 
+    if include_archive and key is None:
+        raise AuditSchemaError(
+            "--include-archive takes the key of one row; restore an archive "
+            "to read all of it: audit-schema archive restore --help"
+        )
+    source = _archives("history") if include_archive else reading
     options = {"since": since, "until": until, "before": before}
     with _connect(url) as connection:
-        changes = reading.history(connection, table, _key(key), limit=limit, **options)
+        changes = source.history(connection, table, _key(key), limit=limit, **options)
     _print_changes(changes, as_json)
 
 
@@ -384,7 +393,7 @@ def run(as_json: Json = False, url: Url = None) -> None:
     """
     from audit_schema import display
 
-    work = _archive_work()
+    work = _archives("work")
     with _connect(url) as connection:
         done = [_told_archive(row, as_json) for row in work.run(connection, display.progress)]
     _end_archives(done, as_json, "all closed partitions are archived")
@@ -400,7 +409,7 @@ def verify(period: Period = None, as_json: Json = False, url: Url = None) -> Non
     """
     from audit_schema import display
 
-    work = _archive_work()
+    work = _archives("work")
     with _connect(url) as connection:
         found = work.written(connection, period)
         connection.commit()
@@ -417,7 +426,7 @@ def list_archives(as_json: Json = False, url: Url = None) -> None:
     """
     from audit_schema import display
 
-    work = _archive_work()
+    work = _archives("work")
     with _connect(url) as connection:
         rows = work.listed(connection)
     if as_json:
@@ -445,7 +454,7 @@ def restore(
     """
     from audit_schema import display
 
-    work = _archive_work()
+    work = _archives("work")
     with _connect(url) as connection:
         file = source if "/" in source else _archive_url(work.written(connection, source), source)
         events = work.restore(connection, file, into, display.progress)
@@ -564,18 +573,19 @@ def _key(text: str | None) -> Any:
         ) from error
 
 
-def _archive_work() -> ModuleType:
-    """Return the module of archives; a termination leaves through the clean-up, too."""
+def _archives(name: str) -> ModuleType:
+    """Return a module of audit_schema.archive; a termination leaves through the clean-up, too."""
     import signal
+    from importlib import import_module
 
     try:
-        from audit_schema.archive import work
+        module = import_module(f"audit_schema.archive.{name}")
     except ModuleNotFoundError as error:
         raise AuditSchemaError(
             f"archives need the package {error.name}; run  pip install 'audit-schema[archive]'"
         ) from error
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    return work
+    return module
 
 
 def _told_archive(row: dict[str, Any], as_json: bool) -> dict[str, Any]:

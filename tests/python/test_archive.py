@@ -249,8 +249,66 @@ def test_any_event_comes_back_as_it_was(
     tx.rollback()
 
 
+# --- history over both --------------------------------------------------------------------------
+
+
+def test_history_goes_on_in_the_archives(trail: Connection, command: Command) -> None:
+    """The same answer before and after retention, whatever the page."""
+    history = ["history", "app_data.orders", "3", "--since", "-infinity", "--json"]
+    runner = CliRunner()
+
+    def ask(*more: str) -> Any:
+        result = runner.invoke(app, [*history, *more], catch_exceptions=False)
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    trail.execute("SET ROLE audit_owner")
+    trail.execute(STATEMENT)  # its second event has its context from the first
+    trail.execute("RESET ROLE")
+    before = ask()
+    assert len(before) >= MONTHS
+    assert before[-1]["metadata"] == {"why": "x"}
+    command("run")
+    assert ask("--include-archive") == before
+    trail.execute("SELECT audit.set_retention('1 day')")
+    for _ in range(MONTHS):
+        trail.execute("SELECT audit.run_maintenance()")
+    assert len(ask()) < len(before)
+    assert ask("--include-archive") == before
+    [first, second, *_] = ask("--include-archive", "--limit", "2")
+    assert ask("--include-archive", "--before", second["cursor"]) == before[2:]
+    assert ask("--include-archive", "--until", second["started_at"]) == before[2:]
+    assert first == before[0]
+
+
+def test_history_tells_of_an_archive_that_is_gone(trail: Connection, command: Command) -> None:
+    command("run")
+    Path(archives(trail, "url")[-1]["url"]).unlink()
+    history = ["history", "app_data.orders", "3", "--since=-infinity", "--include-archive"]
+    result = CliRunner().invoke(app, history)
+    assert result.exit_code == 2
+    assert "is gone" in result.stderr
+
+
+def test_history_with_archives_is_of_one_row(trail: Connection, command: Command) -> None:
+    result = CliRunner().invoke(app, ["history", "app_data.orders", "--include-archive"])
+    assert result.exit_code == 2
+    assert "takes the key of one row" in result.stderr
+
+
 # --- interrupted --------------------------------------------------------------------------------
 
+STATEMENT = """
+    INSERT INTO audit.event (id, context_id, started_at, occurred_at, xid, tracked_table_id, action,
+                             row_key, row_hash, new_values, actor, metadata, client_addr)
+    SELECT 900 + i, CASE WHEN i = 3 THEN 902 END, from_time, from_time, 1, 1, 'insert', key,
+           jsonb_hash_extended(key, 1), '{"n": 1.00}', 'ann',
+           CASE WHEN i = 2 THEN '{"why": "x"}'::jsonb END,
+           CASE WHEN i = 2 THEN inet '10.0.0.9' END
+      FROM (SELECT min(from_time) AS from_time FROM audit.partition) AS p
+     CROSS JOIN generate_series(2, 3) AS i
+     CROSS JOIN LATERAL (SELECT jsonb_build_object('id', i) AS key) AS row
+"""
 ODD = """
     INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action, actor)
     SELECT from_time, from_time, 1, 1, 'update', convert_from(%s, getdatabaseencoding())
