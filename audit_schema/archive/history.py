@@ -63,7 +63,8 @@ def history(
 ) -> list[Change]:
     """Return changes of one row, newest first, as reading.history() does, with those of archives.
 
-    Needs a member of audit_admin, and access to the storage.
+    Needs a member of audit_admin, and access to the storage. In archives the key is looked for as
+    text, so that little is read: 1 does not find 1.0.
     """
     found = reading.history(
         connection, table, key, since=since, until=until, limit=limit, before=before
