@@ -167,3 +167,20 @@ BEGIN
     END IF;
 END;
 $roles$;
+
+-- what this upgrade finds altered it will take for right, unless it replaces it: say so
+DO $altered$
+DECLARE
+    v_altered text;
+BEGIN
+    IF to_regproc('audit._object_problems') IS NOT NULL THEN
+        SELECT string_agg(format('%s: %s', p.subject, p.problem), '; ') INTO v_altered
+          FROM audit._object_problems() AS p;
+        IF v_altered IS NOT NULL THEN
+            RAISE WARNING 'the schema audit is not as the last upgrade left it: %', v_altered
+                USING HINT = 'Find out who did it: what is not replaced now, audit.check() takes for '
+                             'right from now on.';
+        END IF;
+    END IF;
+END;
+$altered$;

@@ -25,7 +25,8 @@ AS $_objects$
      WHERE c.relnamespace = 'audit'::regnamespace AND c.relkind = 'v'
     UNION ALL
     SELECT format('policy %I on %s', p.polname, c.oid::regclass),
-           encode(sha256(convert_to(concat_ws('|', c.relrowsecurity, p.polcmd, p.polpermissive,
+           encode(sha256(convert_to(concat_ws('|', c.relrowsecurity,
+               c.relforcerowsecurity, p.polcmd, p.polpermissive,
                ARRAY(SELECT r::regrole::text FROM unnest(p.polroles) AS r ORDER BY 1),
                pg_get_expr(p.polqual, p.polrelid)), 'UTF8')), 'hex'),
            true

@@ -38,6 +38,15 @@ AS $check$
            'audit.history() does not find all rows', 'SELECT audit.rehash_rows();'
       FROM audit.setting AS s WHERE s.hash_sample <> audit._hash_sample()
     UNION ALL
+    SELECT DISTINCT 'role ' || r.role, 'it was granted to read tables, and cannot'
+           || CASE WHEN p.oid IS NULL THEN ': there is no such role' ELSE '' END,
+           CASE WHEN p.oid IS NULL THEN format('SELECT audit.revoke_read(NULL, %L);', r.role)
+                ELSE format('SELECT audit.grant_read(..., %L); or audit.revoke_read(NULL, %L);',
+                            r.role, r.role) END
+      FROM audit.table_reader AS r
+      LEFT JOIN pg_roles AS p ON p.rolname = r.role
+     WHERE has_table_privilege(p.oid, 'audit.event', 'SELECT') IS NOT TRUE
+    UNION ALL
     SELECT s.item, s.value, s.remedy FROM audit.status() AS s
      WHERE s.state = 'warning' AND s.item <> 'attached tables'
 $check$;

@@ -224,6 +224,7 @@ def test_attach_writes_down_what_it_did(tx: Connection, mode: str) -> None:
         "require_actor": False,
         "enable_always": False,
         "truncated_rows": False,
+        "keep": None,
         "attached_by": "deployer",
         "detached_at": None,
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from psycopg import errors, sql
@@ -22,6 +24,7 @@ from trail import (
     value,
 )
 
+TABLES = ["orders", "salaries"]
 ROLES = ("clerk", "temp", "nobody_else")
 PRIVILEGES = """
     SELECT count(*) FROM pg_class, aclexplode(relacl) AS a
@@ -122,6 +125,11 @@ def test_another_table_is_hidden(shop: Connection, database: Database, attack: s
         "SELECT * FROM audit.actor_count",
         "SELECT * FROM audit.event_default",
         "SELECT * FROM audit.hash_key",
+        "SELECT * FROM audit.baseline",
+        "SELECT * FROM audit.legal_hold",
+        "SELECT * FROM audit.partition",
+        "SELECT * FROM audit.check()",
+        "SELECT * FROM audit.status()",
         "SELECT audit.grant_read('app_data.salaries', 'clerk')",
         "SELECT audit.revoke_read('app_data.orders', 'clerk')",
         "INSERT INTO audit.table_reader SELECT 2, 'clerk'",
@@ -189,17 +197,121 @@ def test_an_upgrade_grants_what_is_new(shop: Connection, database: Database) -> 
         assert value(clerk, "SELECT count(*) FROM audit.change") > 0
 
 
-def test_a_role_that_was_dropped_is_no_obstacle(shop: Connection, server: Server) -> None:
+def test_rights_on_partitions_show_nothing(shop: Connection, database: Database) -> None:
+    """Whoever gave them: a DBA, or pg_partman by inherit_privileges."""
+    shop.execute("GRANT SELECT ON ALL TABLES IN SCHEMA audit TO clerk")
+    shop.commit()
+    with database.connect("clerk") as clerk:
+        [place] = {
+            row["place"]
+            for row in rows(clerk, "SELECT tableoid::regclass::text AS place FROM audit.event")
+        }
+        assert value(clerk, f"SELECT count(*) FROM {place}") == 0
+
+
+def test_it_cannot_have_values_hashed(shop: Connection, database: Database) -> None:
+    shop.execute("SELECT audit.attach('app_data.salaries', p_hash => '{n}')")
+    shop.commit()
+    with database.connect("clerk") as clerk:
+        for guess in ('{"n": 3}', '{"id": 1, "n": 3}', "3"):
+            assert value(clerk, "SELECT audit._recorded_key(2, %s)", [guess]) is None
+
+
+def test_who_reads_all_data_reads_the_trail(shop: Connection, database: Database) -> None:
+    shop.execute("GRANT pg_read_all_data TO nobody_else")
+    shop.commit()
+    with database.connect("nobody_else") as other:
+        assert value(other, "SELECT count(*) FROM audit.event") == 9
+    shop.execute("REVOKE pg_read_all_data FROM nobody_else")
+    shop.commit()
+
+
+def test_a_policy_that_was_altered_is_made_again(shop: Connection, database: Database) -> None:
+    shop.execute("ALTER POLICY reader_of_tables ON audit.event USING (true)")
+    with acting_as(shop, "audit_owner"):
+        shop.execute("SELECT audit.apply_privileges()")
+    shop.commit()
+    with database.connect("clerk") as clerk:
+        found = {row["table_name"] for row in rows(clerk, "SELECT table_name FROM audit.change")}
+        assert found == {"orders"}
+    assert rows(shop, "SELECT * FROM audit.check()") == []
+
+
+def test_after_drop_owned_it_reads_nothing_until_granted_again(
+    shop: Connection, database: Database
+) -> None:
+    shop.execute("DROP OWNED BY clerk")
+    with acting_as(shop, "audit_owner"):
+        shop.execute("SELECT audit.apply_privileges()")
+    shop.commit()
+    [problem] = rows(shop, "SELECT * FROM audit.check()")
+    assert problem["subject"] == "role clerk"
+    with database.connect("clerk") as clerk:
+        refused(clerk, errors.InsufficientPrivilege, "SELECT * FROM audit.change")
+        assert value(shop, "SELECT audit.grant_read('app_data.orders', 'clerk')") is False
+        shop.execute("GRANT USAGE ON SCHEMA app_data TO clerk")
+        shop.commit()
+        assert value(clerk, "SELECT count(*) FROM audit.change") > 0
+    assert rows(shop, "SELECT * FROM audit.check()") == []
+
+
+def test_a_role_or_table_that_is_gone_can_be_revoked(shop: Connection) -> None:
     shop.execute("CREATE ROLE leaver")
-    shop.execute("SELECT audit.grant_read('app_data.orders', 'leaver')")
+    for table in ("orders", "salaries"):
+        shop.execute(f"SELECT audit.grant_read('app_data.{table}', 'leaver')")
     refused(shop, errors.DependentObjectsStillExist, "DROP ROLE leaver")
-    shop.execute("DROP OWNED BY leaver; DROP ROLE leaver; CREATE ROLE leaver")
+    shop.execute("DROP TABLE app_data.salaries; DROP OWNED BY leaver; DROP ROLE leaver")
+    shop.execute("CREATE ROLE leaver")  # another one of this name
     with acting_as(shop, "audit_owner"):
         shop.execute("SELECT audit.apply_privileges()")
     assert value(shop, PRIVILEGES, ["leaver"]) == 0
+    shop.execute("DROP ROLE leaver")
     with acting_as(shop, "audit_reader"):
         assert value(shop, "SELECT count(*) FROM audit.change") > 0
+    [problem] = rows(shop, "SELECT * FROM audit.check() WHERE subject LIKE 'role%'")
+    assert problem["problem"] == "it was granted to read tables, and cannot: there is no such role"
+    assert value(shop, problem["remedy"].removesuffix(";")) is True
+    assert rows(shop, "SELECT * FROM audit.check() WHERE subject LIKE 'role%'") == []
     shop.rollback()
+
+
+def test_rights_from_elsewhere_survive_a_revoke(shop: Connection, database: Database) -> None:
+    shop.execute("GRANT EXECUTE ON FUNCTION audit.status() TO clerk")
+    shop.execute("SELECT audit.revoke_read(NULL, 'clerk')")
+    shop.commit()
+    with database.connect("clerk") as clerk:
+        clerk.execute("SELECT * FROM audit.status()")
+
+
+GRANT = "SELECT audit.grant_read('app_data.salaries', 'clerk')"
+REVOKE = "SELECT audit.revoke_read('app_data.orders', 'clerk')"
+REVOKE_OTHER = "SELECT audit.revoke_read('app_data.salaries', 'clerk')"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "tables"),
+    [(REVOKE, REVOKE_OTHER, []), (GRANT, REVOKE, ["salaries"]), (GRANT, GRANT, TABLES)],
+)
+def test_grants_and_revokes_at_once_wait_for_each_other(
+    shop: Connection, database: Database, first: str, second: str, tables: list[str]
+) -> None:
+    if second == REVOKE_OTHER:
+        shop.execute(GRANT)
+        shop.commit()
+    with database.connect("postgres") as other, ThreadPoolExecutor(1) as pool:
+        shop.execute(first)
+        waiting = pool.submit(other.execute, second)
+        time.sleep(0.2)
+        assert not waiting.done()
+        shop.commit()
+        waiting.result()
+        other.commit()
+    with database.connect("clerk") as clerk:
+        if tables:
+            found = rows(clerk, "SELECT DISTINCT table_name FROM audit.change ORDER BY 1")
+            assert [row["table_name"] for row in found] == tables
+        else:
+            assert value(clerk, PRIVILEGES, ["clerk"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -217,13 +329,13 @@ def test_a_role_that_was_dropped_is_no_obstacle(shop: Connection, server: Server
         ),
         (
             "SELECT audit.grant_read('app_data.orders', NULL)",
-            errors.NullValueNotAllowed,
-            "role must not be NULL",
+            errors.UndefinedObject,
+            "role NULL does not exist",
         ),
         (
             "SELECT audit.grant_read('app_data.orders', 'who')",
             errors.UndefinedObject,
-            'role "who" does not exist',
+            "role who does not exist",
         ),
         (
             "SELECT audit.grant_read('app_data.orders', 'audit_reader')",
@@ -231,9 +343,14 @@ def test_a_role_that_was_dropped_is_no_obstacle(shop: Connection, server: Server
             "role audit_reader reads the events of all tables already",
         ),
         (
-            "SELECT audit.grant_read('app_data.orders', '-')",
-            errors.NullValueNotAllowed,
-            "role must not be NULL",
+            "SELECT audit.grant_read('app_data.orders', 'audit_nobody')",
+            errors.InvalidParameterValue,
+            "role audit_nobody must not have any rights",
+        ),
+        (
+            "SELECT audit.grant_read('app_data.orders', 'audit_owner')",
+            errors.InvalidParameterValue,
+            "role audit_owner reads the events of all tables already",
         ),
     ],
 )

@@ -19,7 +19,10 @@ from migrations.conftest import quietly
 from servers import Database
 from trail import MODES, Connection, attached, rows, triggers, value
 
-BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = %s::oid"
+BLOCKED = """
+    SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+     WHERE NOT granted AND datid = %s::oid
+"""
 TABLES = ("app_data.t0", "app_data.t1", "app_data.t2")
 CAPTURED = "SELECT count(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal"
 # Each batch is three rows, inserted and updated; its witness says whether they were captured.
@@ -132,6 +135,15 @@ def test_an_attach_with_an_old_snapshot_fails_or_sees_the_present(
             old.rollback()
         registered = rows(db, "SELECT detached_at IS NULL AS attached FROM audit.tracked_table")
         assert registered == [{"attached": len(triggers(db, "app_data.t")) == 4}]
+
+
+def test_a_change_of_the_settings_holds_up_no_attach(database: Database) -> None:
+    with database.connect() as settings, database.connect() as db:
+        settings.execute("UPDATE audit.setting SET default_window = '1 year'")
+        db.execute("CREATE TABLE app_data.t (id int PRIMARY KEY)")
+        db.execute("SET lock_timeout = '1s'")
+        db.execute(ATTACH)
+        settings.execute("SELECT audit.status()")
 
 
 class Storm:

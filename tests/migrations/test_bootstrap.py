@@ -51,6 +51,23 @@ def test_a_half_installed_schema_is_said_to_be_so(database: Database) -> None:
     assert "INSERT INTO audit.schema_version" in message
 
 
+def test_what_was_altered_since_the_last_upgrade_is_said(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema.upgrade(database.url())
+    assert "is not as the last upgrade left it" not in capsys.readouterr().err
+    run_as_admin(
+        database,
+        "ALTER FUNCTION audit.history RESET ALL",
+        "CREATE VIEW audit.mine AS TABLE pg_class",
+    )
+    schema.upgrade(database.url())
+    said = capsys.readouterr().err
+    assert "WARNING: the schema audit is not as the last upgrade left it:" in said
+    assert "audit.mine: it does not belong to the audit trail" in said
+    assert "it was altered" in said
+
+
 def test_a_planted_schema_is_not_trusted_for_what_it_says(blank_database: Database) -> None:
     """Somebody who may create schemas waits for a superuser to run his trigger."""
     run_as_admin(

@@ -1,6 +1,6 @@
 -- Count the events of the hours that another transaction has settled: it committed before we can
 -- read of it, so our snapshot shows all of them, under any isolation level. A backlog is worked off
--- by a week at a time.
+-- week by week; what takes longer than a minute is left to the next run.
 CREATE OR REPLACE FUNCTION audit._count_events()
     RETURNS void
     LANGUAGE plpgsql
@@ -10,21 +10,24 @@ CREATE OR REPLACE FUNCTION audit._count_events()
     SET plan_cache_mode = force_custom_plan
 AS $_count_events$
 DECLARE
+    c_budget CONSTANT interval := interval '1 minute';
+    v_until timestamptz := clock_timestamp() + c_budget;
     v_state audit.counting;
     v_from timestamptz;
     v_to timestamptz;
 BEGIN
     SELECT * INTO STRICT v_state FROM audit.counting;
-    IF v_state.settled_to <= v_state.counted_to
-            OR v_state.settled_by = pg_current_xact_id_if_assigned() THEN
+    v_to := v_state.counted_to;
+    IF v_state.settled_by = pg_current_xact_id_if_assigned() THEN
         RETURN;
     END IF;
-    SELECT LEAST(date_trunc('hour', min(e.started_at)), v_state.settled_to) INTO v_from
-      FROM audit.event AS e WHERE e.started_at >= v_state.counted_to;
-    v_to := LEAST(v_from + interval '7 days', v_state.settled_to);
-
-    PERFORM audit._count_period(v_from, v_to, 'audit.event');
-    UPDATE audit.counting SET counted_to = v_to;
+    WHILE v_to < v_state.settled_to AND clock_timestamp() < v_until LOOP
+        SELECT LEAST(date_trunc('hour', min(e.started_at)), v_state.settled_to) INTO v_from
+          FROM audit.event AS e WHERE e.started_at >= v_to;
+        v_to := LEAST(v_from + interval '7 days', v_state.settled_to);
+        UPDATE audit.counting SET counted_to = v_to;
+        PERFORM audit._count_period(v_from, v_to, 'audit.event');
+    END LOOP;
 END;
 $_count_events$;
 

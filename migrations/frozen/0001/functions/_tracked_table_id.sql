@@ -12,9 +12,11 @@ AS $_tracked_table_id$
           WHERE t.tgrelid = p_table AND t.tgname = '_audit_truncate'
             AND t.tgfoid = to_regproc('audit.capture_truncate')),
         (SELECT max(k.id)
-           FROM audit.tracked_table AS k
-           JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
-           JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
+           FROM (SELECT k.id
+                   FROM audit.tracked_table AS k
+                   JOIN pg_class AS c ON c.oid = p_table AND c.relname = k.table_name
+                   JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = k.schema_name
+                 OFFSET 0) AS k  -- those of this name first, or with old statistics it is all
           WHERE NOT EXISTS (SELECT FROM pg_trigger AS t
                              WHERE t.tgname = '_audit_truncate'
                                AND t.tgfoid = to_regproc('audit.capture_truncate')

@@ -75,7 +75,7 @@ AS $_table_problems$
      WHERE t.tgname IN ('_audit_insert', '_audit_update', '_audit_delete')
        AND t.tgenabled <> CASE WHEN (k).enable_always THEN 'A' ELSE 'O' END
     UNION ALL
-    SELECT id, name, format('its baseline ended after %s rows', b.recorded),
+    SELECT id, name, 'its baseline is not complete',
            format('SELECT audit.record_baseline(%L); until it returns 0', name)
       FROM captured JOIN audit.baseline AS b ON b.tracked_table_id = id AND b.finished_at IS NULL
      WHERE relation IS NOT NULL

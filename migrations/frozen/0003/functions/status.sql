@@ -68,9 +68,10 @@ BEGIN
          CASE WHEN v_counting.counted_to = '-infinity' THEN 'none yet'
               ELSE format('to %s', v_counting.counted_to) END,
          CASE WHEN v_counting.observed_at < v_last.started_at - interval '1 day'
-              THEN format('end the transactions that are open since before %s: SELECT pid, '
-                          'xact_start FROM pg_stat_activity ORDER BY xact_start; SELECT gid FROM '
-                          'pg_prepared_xacts;', date_trunc('second', v_counting.observed_at)) END),
+              THEN format('end the transactions that are open since before %s: SELECT pid FROM '
+                          'pg_locks, audit.counting WHERE virtualxid = ANY (open_transactions); '
+                          'SELECT gid FROM pg_prepared_xacts;',
+                          date_trunc('second', v_counting.observed_at)) END),
         ('archives',
          CASE WHEN v_setting.archive_url IS NULL THEN 'none'
               WHEN v_late = 0 THEN 'of all closed partitions'

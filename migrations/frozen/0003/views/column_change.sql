@@ -30,7 +30,7 @@ COMMENT ON COLUMN audit.column_change.occurred_at IS 'Clock when the change was 
 COMMENT ON COLUMN audit.column_change.actor IS
     'Who is accountable, as the application said; NULL when it said nothing.';
 COMMENT ON COLUMN audit.column_change.actor_label IS 'Readable name of the actor at that time.';
-COMMENT ON COLUMN audit.column_change.action IS 'insert, update or delete.';
+COMMENT ON COLUMN audit.column_change.action IS 'As audit.change.action.';
 COMMENT ON COLUMN audit.column_change.table_schema IS 'Schema of the table, as last known.';
 COMMENT ON COLUMN audit.column_change.table_name IS 'Name of the table, as last known.';
 COMMENT ON COLUMN audit.column_change.row_key IS
