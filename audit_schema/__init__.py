@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit_schema.context import context, set_actor
 from audit_schema.errors import AuditContextError, AuditSchemaError
 from audit_schema.install import apply, install
-from audit_schema.reading import Change, actor_activity, history, transaction_changes
+from audit_schema.reading import Change, actor_activity, history, search, transaction_changes
 from audit_schema.schema import current, downgrade, upgrade
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "downgrade",
     "history",
     "install",
+    "search",
     "set_actor",
     "transaction_changes",
     "upgrade",

@@ -336,8 +336,41 @@ def activity(
 
 
 @app.command()
+def search(
+    new_values: Annotated[
+        str | None, typer.Option(help="JSON object that new values contain.")
+    ] = None,
+    metadata: Annotated[str | None, typer.Option(help="JSON object that metadata contain.")] = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
+    before: Before = None,
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Show what brought these values or was done under this metadata, newest first.
+
+    Example: audit-schema search --metadata '{"request_id": "ab12"}'
+    """
+    from audit_schema import reading
+
+    options = {"since": since, "until": until, "before": before}
+    with _connect(url) as connection:
+        changes = reading.search(
+            connection,
+            _json("option --new-values", new_values),
+            _json("option --metadata", metadata),
+            limit=limit,
+            **options,
+        )
+    _print_changes(changes, as_json)
+
+
+@app.command()
 def maintain(as_json: Json = False, url: Url = None) -> None:
-    """Create partitions ahead and tidy up; exit code 1 when it failed. For any scheduler.
+    """Create partitions ahead, close old ones, tidy up; exit code 1 when it failed.
+
+    For any scheduler, every hour.
 
     Example: audit-schema maintain
     """
@@ -465,6 +498,22 @@ def restore(
 
 
 @app.command()
+def set_index_profile(
+    hot: Annotated[str, typer.Argument(help="While partitions are written to.")],
+    closed: Annotated[str, typer.Argument(help="Once they are closed.")],
+    url: Url = None,
+) -> None:
+    """Choose the indexes of partitions: lean, standard or search; maintenance makes them.
+
+    Example: audit-schema set-index-profile standard search
+    """
+    statement = "SELECT audit.set_index_profile(p_hot => %s, p_closed => %s)"
+    with _connect(url) as connection:
+        connection.execute(statement, [hot, closed])
+    typer.echo(f"indexes: {hot} while written to, {closed} once closed")
+
+
+@app.command()
 def demo(
     seconds: Annotated[int, typer.Option(min=1, help="Length of each run of pgbench.")] = 5,
     clients: Annotated[int, typer.Option(min=1, help="Connections that write.")] = 4,
@@ -565,11 +614,15 @@ def _key(text: str | None) -> Any:
     """A JSON object is a key of several columns; anything else is the value itself."""
     if text is None or not text.lstrip().startswith("{"):
         return text
+    return _json("key", text)
+
+
+def _json(what: str, text: str | None) -> Any:
     try:
-        return json.loads(text)
+        return None if text is None else json.loads(text)
     except ValueError as error:
         raise AuditSchemaError(
-            f'the key {text!r} is not JSON ({error}); write \'{{"order_id": 17, "line": 2}}\''
+            f'the {what} {text!r} is not JSON ({error}); write \'{{"order_id": 17, "line": 2}}\''
         ) from error
 
 

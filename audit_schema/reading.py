@@ -117,6 +117,33 @@ def actor_activity(
     )
 
 
+def search(
+    connection: Connection,
+    new_values: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    since: datetime | str | None = None,
+    until: datetime | str | None = None,
+    limit: int = 100,
+    before: str | None = None,
+) -> list[Change]:
+    """Return the changes that brought *new_values*, were made under *metadata*, or both.
+
+    Each is part of a JSON object to find, values as the trail has them (a timestamp as ISO text in
+    UTC). Newest transaction first; other arguments as for history().
+    """
+    return _read(
+        connection,
+        _SEARCH,
+        new_values=None if new_values is None else json.dumps(new_values),
+        metadata=None if metadata is None else json.dumps(metadata),
+        since=_time(since),
+        until=_time(until),
+        limit=limit,
+        before=before,
+    )
+
+
 # Documents travel as text, so that numbers arrive exactly whatever the driver. CAST of text:
 # asyncpg would otherwise want a table's oid, and parsed JSON.
 _SELECT = """
@@ -145,6 +172,15 @@ _ACTOR_ACTIVITY = (
     _SELECT
     + """audit.actor_activity(
            p_actor => :actor,
+           p_from => CAST(CAST(:since AS text) AS timestamptz),
+           p_to => CAST(CAST(:until AS text) AS timestamptz),
+           p_limit => :limit, p_before => :before)"""
+)
+_SEARCH = (
+    _SELECT
+    + """audit.search(
+           p_new_values => CAST(CAST(:new_values AS text) AS jsonb),
+           p_metadata => CAST(CAST(:metadata AS text) AS jsonb),
            p_from => CAST(CAST(:since AS text) AS timestamptz),
            p_to => CAST(CAST(:until AS text) AS timestamptz),
            p_limit => :limit, p_before => :before)"""

@@ -31,6 +31,7 @@ PARTS: Final = (
     "tpcb",
     "shapes",
     "storage",
+    "profiles",
     "profile",
     "orm",
     "curves",
@@ -38,7 +39,7 @@ PARTS: Final = (
     "archive",
     "sustained",
 )
-IN_ROUNDS: Final = {"capture", "transactions", "tpcb", "shapes", "storage", "orm"}
+IN_ROUNDS: Final = {"capture", "transactions", "tpcb", "shapes", "storage", "profiles", "orm"}
 """The parts that take so many rounds as they are told."""
 ROUNDS: Final = 3
 

@@ -13,6 +13,7 @@ change is not the new value of the change before.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +75,13 @@ INDEXES: Final = """
       JOIN pg_class AS i ON i.oid = x.indexrelid
       LEFT JOIN pg_constraint AS c ON c.conindid = x.indexrelid AND c.contype IN ('p', 'u')
      WHERE x.indrelid = format('audit.%%I', %s::text)::regclass"""
+PROFILE_INDEXES: Final = """
+    SELECT replace(pg_get_indexdef(x.indexrelid), 'event_default', %s) FROM pg_index AS x
+     WHERE x.indrelid = 'audit.event_default'::regclass
+       AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = x.indexrelid)"""
+# As if maintenance had run every hour, the last time an hour ago.
+HOUR_LATER: Final = "UPDATE audit.counting SET observed_at = observed_at - interval '1 hour'"
+MAINTAIN: Final = "SELECT status, message FROM audit.run_maintenance()"
 CONTINUE_IDS: Final = "SELECT setval(pg_get_serial_sequence('audit.event', 'id'), %s)"
 
 # OFFSET 0 keeps the steps apart: merged, an expression would be computed for each column using it.
@@ -293,6 +301,7 @@ def create_partitions(connection: Connection, start: datetime, end: datetime) ->
     """Make the partitions that are missing from *start* to *end*, as maintenance would have."""
     connection.execute("SET ROLE audit_owner")
     connection.execute(CREATE_PARTITIONS, {"start": start, "end": end})
+    connection.execute("SELECT audit._fit_indexes()")
     connection.execute("RESET ROLE")
 
 
@@ -351,6 +360,16 @@ def check(connection: Connection, trail: Trail, samples: int = 20) -> None:
             raise AuditSchemaError(f"transaction {number} of the trail reads {made}")
 
 
+def maintain(connection: Connection) -> float:
+    """Let maintenance run as if an hour had passed; the seconds that it takes."""
+    connection.execute(HOUR_LATER)
+    begin = time.monotonic()
+    run = connection.execute(MAINTAIN).fetchone()
+    if run is None or run[0] != "ok":
+        raise AuditSchemaError(f"maintenance failed: {run and run[1]}")
+    return time.monotonic() - begin
+
+
 def months_before(moment: datetime, months: int) -> datetime:
     """The start of a trail that ends at *moment* and covers about so many months."""
     return moment - timedelta(days=round(months * 365.25 / 12))
@@ -403,7 +422,7 @@ def _insert(
 
 
 def _attach(connection: Connection, partition: Partition) -> None:
-    """Put a partition back, which builds its indexes, and vacuum it as autovacuum would."""
+    """Put a partition back, build the indexes of the hot profile, vacuum as autovacuum would."""
     connection.execute(
         sql.SQL("ALTER TABLE audit.event ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
             partition.identifier,
@@ -411,4 +430,6 @@ def _attach(connection: Connection, partition: Partition) -> None:
             sql.Literal(partition.to_time),
         )
     )
+    for (statement,) in connection.execute(PROFILE_INDEXES, [partition.name]).fetchall():
+        connection.execute(statement)
     connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(partition.identifier))

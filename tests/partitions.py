@@ -72,3 +72,35 @@ def now(connection: Connection) -> datetime:
     """The start of the transaction."""
     moment: datetime = value(connection, "SELECT now()")
     return moment
+
+
+def suffixes(connection: Connection, partition: str) -> set[str]:
+    """The indexes that a profile gave to a partition, by the end of their names."""
+    query = """
+        SELECT substr(c.relname, length(%(partition)s::text) + 2) AS suffix
+          FROM pg_index AS x JOIN pg_class AS c ON c.oid = x.indexrelid
+         WHERE x.indrelid = format('audit.%%I', %(partition)s::text)::regclass AND x.indisvalid
+           AND x.indexrelid NOT IN (SELECT inhrelid FROM pg_inherits)
+    """
+    return {row["suffix"] for row in rows(connection, query, {"partition": partition})}
+
+
+def states(connection: Connection) -> dict[str, str]:
+    """The state of each partition by name, oldest first."""
+    found = rows(connection, "SELECT partition, state FROM audit.partition ORDER BY from_time")
+    return {row["partition"]: row["state"] for row in found}
+
+
+def partition_of(connection: Connection, age: str) -> str:
+    """Write two events as of a time ago and have maintenance make their partition; its name."""
+    stray_event(connection, age)
+    connection.commit()
+    assert maintain(connection)["status"] == "ok"
+    connection.commit()
+    name = value(
+        connection,
+        "SELECT partition FROM audit.partition"
+        " WHERE from_time <= now() - %(age)s::interval AND to_time > now() - %(age)s::interval",
+        {"age": age},
+    )
+    return str(name)

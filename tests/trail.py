@@ -155,15 +155,21 @@ def locked_partitions(connection: Connection) -> set[str]:
     return {row["name"].removeprefix("audit.") for row in rows(connection, query)}
 
 
-def indexes(connection: Connection, parent: str) -> set[str]:
-    """The indexes on partitions that belong to an index of schema audit."""
+def indexes(connection: Connection, name: str) -> set[str]:
+    """The indexes on partitions that belong to an index of audit.event or of a profile."""
     query = """
-        SELECT inhrelid::regclass::text AS name FROM pg_inherits
-         WHERE inhparent = ('audit.' || %s)::regclass
+        SELECT x.indexrelid::regclass::text AS name
+          FROM pg_index AS x
+          JOIN pg_inherits AS i ON i.inhrelid = x.indrelid AND i.inhparent = 'audit.event'::regclass
+         WHERE x.indexrelid IN (SELECT inhrelid FROM pg_inherits
+                                 WHERE inhparent = to_regclass('audit.' || %(name)s))
+            OR x.indexrelid::regclass::text = x.indrelid::regclass || substr(%(name)s, 6)
     """
-    return {row["name"].removeprefix("audit.") for row in rows(connection, query, (parent,))}
+    found = rows(connection, query, {"name": name})
+    return {row["name"].removeprefix("audit.") for row in found}
 
 
 def uses(plan: str, names: set[str]) -> bool:
     """Whether a plan scans one of these indexes."""
-    return any(f" {name} on " in plan for name in names)
+    forms = ("{} on ", "Bitmap Index Scan on {} ")
+    return any(f" {form.format(name)}" in plan for name in names for form in forms)

@@ -21,7 +21,8 @@ NOT_HERE: Final = (
 SLEEPS_WITHIN: Final = 10
 """Seconds after which a server process must be idle."""
 
-# A partition counts as its parent, a TOAST table and its index as `toast` of their table.
+# A partition counts as its parent, an index of its own as one of the parent's, a TOAST table and
+# its index as `toast` of their table.
 RELATIONS: Final = """
     WITH relation AS (
         SELECT c.oid, pg_relation_size(c.oid) AS bytes, c.relkind,
@@ -36,7 +37,16 @@ RELATIONS: Final = """
                     WHEN r.relkind = 'i' THEN 'index' ELSE 'heap' END AS kind,
                CASE WHEN o.oid IS NOT NULL THEN o.oid ELSE r.oid END AS shown
           FROM relation AS r LEFT JOIN pg_class AS o ON o.reltoastrelid = r.holder)
-    SELECT kind, COALESCE(pg_partition_root(shown), shown)::regclass::text AS name,
+    SELECT kind,
+           COALESCE(
+               pg_partition_root(shown)::regclass::text,
+               (SELECT pg_partition_root(t.oid)::regclass
+                       || substr(i.relname, length(t.relname) + 1)
+                  FROM pg_index AS x
+                  JOIN pg_class AS i ON i.oid = x.indexrelid
+                  JOIN pg_class AS t ON t.oid = x.indrelid AND t.relispartition
+                 WHERE x.indexrelid = shown AND starts_with(i.relname, t.relname)),
+               shown::regclass::text) AS name,
            sum(bytes)::bigint AS bytes
       FROM owned
      WHERE owner <> ALL (%s::regclass[]::oid[]) AND bytes > 0

@@ -325,15 +325,17 @@ TRIGGER: Final = sql.SQL("""
     CREATE TRIGGER piece AFTER UPDATE ON {table}
         REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
         FOR EACH STATEMENT EXECUTE FUNCTION {function}('1', '{{id}}', '{{}}')""")
-COPY_EVENT: Final = sql.SQL("CREATE TABLE {table} (LIKE audit.event INCLUDING ALL)")
+COPY_EVENT: Final = sql.SQL("CREATE TABLE {table} (LIKE audit.event_default INCLUDING ALL)")
 INDEXES: Final = """
-    SELECT o.indexrelid::regclass::text, c.indexrelid::regclass::text, k.conname
+    SELECT COALESCE(pg_partition_root(o.indexrelid)::regclass::text,
+                    replace(o.indexrelid::regclass::text, 'event_default', 'event')),
+           c.indexrelid::regclass::text, k.conname
       FROM pg_index AS o
       JOIN pg_index AS c ON c.indkey::text = o.indkey::text
        AND pg_get_expr(c.indexprs, c.indrelid) IS NOT DISTINCT FROM
            pg_get_expr(o.indexprs, o.indrelid)
       LEFT JOIN pg_constraint AS k ON k.conindid = c.indexrelid
-     WHERE o.indrelid = 'audit.event'::regclass AND c.indrelid = %s::regclass
+     WHERE o.indrelid = 'audit.event_default'::regclass AND c.indrelid = %s::regclass
      ORDER BY 1"""
 SETTINGS_OF_CAPTURE: Final = """
     SELECT unnest(proconfig) FROM pg_proc WHERE oid = 'audit.capture_update'::regproc"""

@@ -26,10 +26,14 @@ TITLE: Final = "Where the bytes go"
 
 TRANSACTIONS: Final = "one-row UPDATE transactions"
 INDEXES: Final = """
-    SELECT i.indexrelid::regclass::text
-      FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-     WHERE c.relkind = 'I' AND c.relnamespace = 'audit'::regnamespace AND NOT i.indisunique
-     ORDER BY 1"""
+    SELECT COALESCE(pg_partition_root(i.oid)::regclass::text,
+                    'audit.event' || substr(i.relname, length(t.relname) + 1)) AS name,
+           string_agg(DISTINCT COALESCE(pg_partition_root(i.oid), i.oid)::regclass::text, ', ')
+      FROM pg_partition_tree('audit.event') AS r
+      JOIN pg_index AS x ON x.indrelid = r.relid AND NOT x.indisunique
+      JOIN pg_class AS i ON i.oid = x.indexrelid
+      JOIN pg_class AS t ON t.oid = x.indrelid
+     GROUP BY name ORDER BY name"""
 METHOD: Final = """
 Growth of each table and index of the trail an event, over {rounds} rounds of {bulk:,} rows in bulk
 and of {count:,} transactions that update one row each, so that there each event carries a context
@@ -50,7 +54,7 @@ def measure(lab: Lab) -> dict[str, Any]:
             with lab.step("growth of each relation"):
                 grown = _grow(stage, lab.rounds, bulk, count)
             with stage.connect(OURS) as connection:
-                indexes = [name for (name,) in connection.execute(INDEXES)]
+                indexes = [name for name, _ in connection.execute(INDEXES)]
         costs = _measure_indexes(lab, url, indexes, bulk, count)
     return {"bulk": bulk, "count": count, "rounds": lab.rounds, "grown": grown, "costs": costs}
 
@@ -126,9 +130,9 @@ def _without(indexes: Sequence[str]) -> Variant:
 
     def setup(connection: psycopg.Connection[Any], tables: Sequence[str]) -> None:
         OURS.setup(connection, tables)
-        for index in indexes:
-            identifier = sql.Identifier(*index.split("."))
-            connection.execute(sql.SQL("DROP INDEX {}").format(identifier))
+        for name, present in connection.execute(INDEXES).fetchall():
+            if name in indexes:
+                connection.execute(sql.SQL("DROP INDEX {}").format(sql.SQL(present)))
 
     what = indexes[0] if len(indexes) == 1 else "all of these"
     return Variant(f"without {what}".replace(" ", "-"), what, setup, OURS.session)

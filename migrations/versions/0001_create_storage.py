@@ -8,7 +8,12 @@ SQL: tuple[str, ...] = (
     "functions/_hash_sample.sql",
     "triggers/append_only.sql",
     "functions/_partition_bounds.sql",
+    "functions/_index_gaps.sql",
     "views/partition.sql",
+    "functions/_closing_steps.sql",
+    "functions/_close_partitions.sql",
+    "functions/_fit_indexes.sql",
+    "functions/set_index_profile.sql",
     "functions/_partman_schema.sql",
     "functions/_partman_remedy.sql",
     "functions/_partman_forget.sql",
@@ -59,6 +64,8 @@ CREATE TABLE audit.setting (
     partition_interval text NOT NULL DEFAULT 'month',
     partition_backend text NOT NULL DEFAULT 'native',
     premake integer NOT NULL DEFAULT 4,
+    hot_index_profile text NOT NULL DEFAULT 'standard',
+    closed_index_profile text NOT NULL DEFAULT 'standard',
     default_window interval NOT NULL DEFAULT '90 days',
     must_attach text[] NOT NULL DEFAULT '{}',
     captures_ddl boolean NOT NULL DEFAULT false,
@@ -75,6 +82,8 @@ CREATE TABLE audit.setting (
     CONSTRAINT setting_partition_backend_known
         CHECK (partition_backend IN ('native', 'pg_partman')),
     CONSTRAINT setting_premake_in_range CHECK (premake BETWEEN 1 AND 400),
+    CONSTRAINT setting_index_profiles_known
+        CHECK ('{lean,standard,search}' @> ARRAY[hot_index_profile, closed_index_profile]),
     CONSTRAINT setting_keep_in_range CHECK (keep >= interval '1 day'),
     CONSTRAINT setting_default_window_positive CHECK (default_window > interval '0')
 );
@@ -85,6 +94,11 @@ COMMENT ON COLUMN audit.setting.partition_interval IS
 COMMENT ON COLUMN audit.setting.partition_backend IS
     'Who keeps the partitions: native (audit_schema itself) or pg_partman.';
 COMMENT ON COLUMN audit.setting.premake IS 'Number of future partitions to keep ready.';
+COMMENT ON COLUMN audit.setting.hot_index_profile IS
+    'Indexes of partitions that are written to: lean, standard or search. See '
+    'audit.set_index_profile().';
+COMMENT ON COLUMN audit.setting.closed_index_profile IS
+    'The same of partitions that no transaction can write to any more.';
 COMMENT ON COLUMN audit.setting.default_window IS
     'How far back the read functions look when no start is given.';
 COMMENT ON COLUMN audit.setting.must_attach IS
@@ -194,8 +208,6 @@ CREATE TABLE audit.event (
     CONSTRAINT event_pkey PRIMARY KEY (started_at, id)
 ) PARTITION BY RANGE (started_at);
 CREATE INDEX event_row_idx ON audit.event (row_hash, occurred_at);
-CREATE INDEX event_table_idx ON audit.event (tracked_table_id, occurred_at) INCLUDE (action);
-CREATE INDEX event_actor_idx ON audit.event (actor, started_at);
 COMMENT ON TABLE audit.event IS
     'Each recorded change. Read it through the view audit.change and the read functions.';
 COMMENT ON COLUMN audit.event.id IS
@@ -495,8 +507,9 @@ DROP FUNCTION
     audit._context_columns, audit._remember_objects, audit._objects, audit._privileges,
     audit.recount_events, audit._settle_events, audit._count_events,
     audit._hash_sample, audit.rehash_rows, audit._secure_rows, audit._count_period,
-    audit._unarchived, audit._may_expire, audit._expired_tables, audit._expire_partition,
-    audit._expire_events;
+    audit._unarchived, audit._may_expire,
+    audit._expired_tables, audit._expire_partition, audit._expire_events, audit._index_gaps,
+    audit._closing_steps, audit._close_partitions, audit._fit_indexes, audit.set_index_profile;
 """
 
 

@@ -30,6 +30,7 @@ SQL: tuple[str, ...] = (
     "functions/history.sql",
     "functions/transaction_changes.sql",
     "functions/actor_activity.sql",
+    "functions/search.sql",
     "functions/_counted_hours.sql",
     "functions/event_counts.sql",
     "functions/actor_counts.sql",
@@ -43,8 +44,8 @@ SQL: tuple[str, ...] = (
 
 DROP = """
 DROP FUNCTION
-    audit.history, audit.transaction_changes, audit.actor_activity, audit.status, audit.check,
-    audit.grant_read, audit.revoke_read, audit.event_counts, audit.actor_counts,
+    audit.history, audit.transaction_changes, audit.actor_activity, audit.search, audit.status,
+    audit.check, audit.grant_read, audit.revoke_read, audit.event_counts, audit.actor_counts,
     audit.set_retention, audit.place_hold, audit.release_hold, audit.set_archive,
     audit.start_archive, audit.finish_archive, audit.verify_archive;
 DROP FUNCTION audit._as_change;

@@ -33,8 +33,9 @@ BEGIN
     IF v_expired IS NULL THEN
         RETURN 0;  -- all of it under hold
     END IF;
-    EXECUTE format('CREATE TABLE audit.%I (LIKE audit.%I INCLUDING ALL EXCLUDING IDENTITY)',
-                   v_copy, p_partition);
+    /* without the indexes of a profile: it is closed again, under its own name */
+    EXECUTE format('CREATE TABLE audit.%I (LIKE audit.event INCLUDING ALL EXCLUDING IDENTITY)',
+                   v_copy);
     EXECUTE format(
         'INSERT INTO audit.%1$I SELECT (k.event).* FROM ('
         '    SELECT CASE WHEN c.id IS NULL THEN e ELSE jsonb_populate_record(e, '

@@ -104,6 +104,19 @@ def check_archive(result: dict[str, Any]) -> None:
         assert all(step["megabytes"] < 300 for step in run["steps"].values())
 
 
+def check_profiles(result: dict[str, Any]) -> None:
+    sizes = [
+        result["figures"][name]["bulk INSERT"]["index_bytes"]["added"]
+        for name in ("lean", "standard", "search")
+    ]
+    assert sizes == sorted(sizes), sizes
+    assert [step["statement"].split()[0] for step in result["closing"]["steps"]] == [
+        *["CREATE"] * 4,
+        "ANALYZE",
+        "VACUUM",
+    ]
+
+
 def check_profile(result: dict[str, Any]) -> None:
     bare, ours = (result["statements"][name] for name in ("bare", "audit_schema"))
     assert all(ours[action] > bare[action] > 1_000 for action in bare)
@@ -121,6 +134,7 @@ CHECKS = {
     "capture": check_capture,
     "tpcb": check_tpcb,
     "storage": check_storage,
+    "profiles": check_profiles,
     "profile": check_profile,
     "archive": check_archive,
 }

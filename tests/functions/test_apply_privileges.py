@@ -13,6 +13,7 @@ READ_FUNCTIONS = {
     "history",
     "transaction_changes",
     "actor_activity",
+    "search",
     "event_counts",
     "actor_counts",
     "status",
@@ -37,6 +38,7 @@ WRITE_FUNCTIONS = {
     "recount_events",
     "rehash_rows",
     "set_partitioning",
+    "set_index_profile",
     "schedule_jobs",
     "unschedule_jobs",
 }

@@ -65,6 +65,9 @@ READS = {
     "the events": """SELECT k.table_name FROM audit.event AS e
                        JOIN audit.tracked_table AS k ON k.id = e.tracked_table_id""",
     "what an actor did": "SELECT table_name FROM audit.actor_activity('ann')",
+    "a search for a value": "SELECT table_name FROM audit.search('{\"n\": 3}')",
+    "a search for metadata": """
+        SELECT table_name FROM audit.search(p_metadata => '{"ticket": 7}')""",
     "history of the table": "SELECT table_name FROM audit.history('app_data.orders')",
     "history of a row": "SELECT table_name FROM audit.history('app_data.orders', '1')",
     "a transaction": """SELECT table_name FROM audit.transaction_changes(

@@ -17,6 +17,7 @@ ITEMS = [
     "counts of events",
     "archives",
     "partitions",
+    "index profiles",
     "retention",
     "DDL",
 ]
@@ -32,6 +33,7 @@ def test_a_fresh_installation_is_well(tx: Connection) -> None:
     assert {name: row["state"] for name, row in found.items()} == {
         **dict.fromkeys(ITEMS, "ok"),
         "partitions": "info",
+        "index profiles": "info",
         "retention": "info",
         "DDL": "info",
     }

@@ -125,7 +125,7 @@ DEFINITIONS = {
     "drop a column": "ALTER TABLE audit.event DROP COLUMN actor",
     "add a check": "ALTER TABLE audit.event ADD CONSTRAINT x CHECK (false) NOT VALID",
     "add an index": "CREATE INDEX ON audit.event (xid)",
-    "drop an index": "DROP INDEX audit.event_actor_idx",
+    "drop an index": "DROP INDEX audit.event_row_idx",
     "add statistics": "CREATE STATISTICS audit.x ON actor, xid FROM audit.event",
     "add a partition": "CREATE TABLE mine PARTITION OF audit.event "
     "FOR VALUES FROM ('1990-01-01') TO ('1991-01-01')",

@@ -55,6 +55,10 @@ def test_attach_history_detach(command: Command, database: Database) -> None:
     same = command("transaction", changes[0]["transaction_id"], "--json")
     assert json.loads(same.stdout) == changes[::-1]
     assert command("activity", "nobody").stdout == "no changes in this period\n"
+    found = command("search", "--metadata", '{"why": "x"}', "--json").stdout
+    assert json.loads(found) == changes
+    found = command("search", "--new-values", '{"amount": 1.1}', "--json").stdout
+    assert json.loads(found) == changes[-1:]
     result = command("detach", TABLE, 'app_data."No key"')
     assert result.stdout == f'{TABLE}: detached\napp_data."No key": detached\n'
     assert command("detach", TABLE).stdout == f"{TABLE}: was not attached\n"
@@ -135,6 +139,13 @@ def test_maintain_and_set_partitioning(command: Command) -> None:
     assert json.loads(command("maintain", "--json").stdout)["status"] == "ok"
 
 
+def test_set_index_profile(command: Command) -> None:
+    result = command("set-index-profile", "lean", "search")
+    assert result.stdout == "indexes: lean while written to, search once closed\n"
+    items = {row["item"]: row["value"] for row in json.loads(command("status", "--json").stdout)}
+    assert items["index profiles"] == "lean while written to, search once closed; 0 closing"
+
+
 def test_failed_maintenance_is_a_finding(command: Command, database: Database) -> None:
     with database.connect("postgres") as connection:
         connection.execute("ALTER TABLE audit.event_default RENAME TO hidden")
@@ -176,6 +187,9 @@ def test_upgrade_sql_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         (["history", TABLE, "--since", "tomorow"], "invalid input syntax for type timestamp"),
         (["history", TABLE, "--limit", "0"], "Invalid value for '--limit'"),
         (["activity", "7", "--before", "x"], "not a cursor: 'x'\nHINT"),
+        (["search"], "nothing to search for"),
+        (["search", "--metadata", "{"], "the option --metadata '{' is not JSON"),
+        (["set-index-profile", "lean", "x"], "unknown index profile 'x'\nHINT: Use lean"),
         (["transaction", "x"], 'invalid input syntax for type uuid: "x"'),
         (["set-partitioning", "hour", "4"], "hour"),
         (["set-partitioning", "day", "0"], "premake must be between"),

@@ -1,4 +1,4 @@
-"""history(), transaction_changes() and actor_activity() through each kind of connection."""
+"""history(), search() and the other read functions through each kind of connection."""
 
 from __future__ import annotations
 
@@ -129,6 +129,20 @@ def test_transaction_and_actor(connection: Any) -> None:
     assert audit_schema.transaction_changes(connection, transaction_id) == by_ann[::-1]
     assert audit_schema.transaction_changes(connection, str(transaction_id)) == by_ann[::-1]
     assert audit_schema.transaction_changes(connection, UUID(int=0)) == []
+
+
+def test_search(connection: Any) -> None:
+    by_ann = audit_schema.actor_activity(connection, "7")
+    first = audit_schema.search(connection, {"id": 2})
+    assert [change.new_values for change in first] == [{"id": 2, "amount": None}]
+    found = audit_schema.search(connection, metadata={"ticket": "T1"})
+    assert found == [change for change in by_ann if change.metadata == {"ticket": "T1"}] != []
+    assert audit_schema.search(connection, {"id": 2}, {"ticket": "none"}) == []
+    page = audit_schema.search(connection, metadata={"ticket": "T1"}, limit=1)
+    rest = audit_schema.search(connection, metadata={"ticket": "T1"}, before=page[0].cursor)
+    assert page + rest == found
+    with pytest.raises(Exception, match="nothing to search for"):
+        audit_schema.search(connection)
 
 
 def test_unknown_table(recorded: Database) -> None:

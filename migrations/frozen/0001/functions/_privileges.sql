@@ -12,15 +12,15 @@ AS $_privileges$
       FROM (VALUES
         ('everyone', ARRAY['set_context']),
         ('table reader', ARRAY[
-            'history', 'transaction_changes', 'actor_activity', 'event_counts', 'transaction_id',
-            '_argument_id', '_as_change', '_cast_key', '_check_tracked', '_counted_hours',
-            '_cursor', '_cursor_parts', '_from_microseconds', '_key_type', '_microseconds',
-            '_page_start', '_recorded_key', '_tracked_table_id', '_transaction_key', 'change',
-            'column_change', 'event', 'event_count', 'counting', 'tracked_table', 'table_reader',
-            'setting']),
+            'history', 'transaction_changes', 'actor_activity', 'search', 'event_counts',
+            'transaction_id', '_argument_id', '_as_change', '_cast_key', '_check_tracked',
+            '_counted_hours', '_cursor', '_cursor_parts', '_from_microseconds', '_key_type',
+            '_microseconds', '_page_start', '_recorded_key', '_tracked_table_id',
+            '_transaction_key', 'change', 'column_change', 'event', 'event_count', 'counting',
+            'tracked_table', 'table_reader', 'setting']),
         ('reader', ARRAY[
-            'actor_counts', 'status', 'check', '_partition_bounds', 'actor_count', 'partition',
-            'legal_hold', 'baseline', 'maintenance_run']),
+            'actor_counts', 'status', 'check', '_index_gaps', '_partition_bounds', 'actor_count',
+            'partition', 'legal_hold', 'baseline', 'maintenance_run']),
         ('administrator', ARRAY[
             'attach', 'detach', 'record_baseline', 'grant_read', 'revoke_read', 'set_retention',
             'place_hold', 'release_hold', 'set_archive', 'start_archive', 'finish_archive',
@@ -31,7 +31,7 @@ AS $_privileges$
             '_unregister_table', '_row_to_jsonb', '_write_baseline', 'capture_row',
             'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',
             'run_maintenance', 'recount_events', 'rehash_rows', 'set_partitioning',
-            'schedule_jobs', 'unschedule_jobs', 'enable_ddl_capture']))
+            'set_index_profile', 'schedule_jobs', 'unschedule_jobs', 'enable_ddl_capture']))
            AS w (kind, names)
       JOIN (SELECT proname AS name, oid::regprocedure::text AS identity,
                    'EXECUTE ON FUNCTION ' AS privilege

@@ -30,6 +30,7 @@ BEGIN
                  OR EXISTS (SELECT FROM audit.event)) THEN
         PERFORM audit._create_partitions();
         PERFORM audit._guard_partitions();
+        PERFORM audit._fit_indexes();
         RETURN;
     END IF;
 
@@ -51,6 +52,7 @@ BEGIN
     END IF;
     PERFORM audit._start_partitions(p_interval, p_premake);
     PERFORM audit._guard_partitions();
+    PERFORM audit._fit_indexes();
 END;
 $set_partitioning$;
 

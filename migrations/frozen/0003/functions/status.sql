@@ -88,6 +88,12 @@ BEGIN
            NULL
       FROM audit.partition AS p
     UNION ALL
+    SELECT 'index profiles', 'info',
+           format('%s while written to, %s once closed; %s closing',
+                  v_setting.hot_index_profile, v_setting.closed_index_profile, count(*)),
+           NULL
+      FROM audit.partition AS p WHERE p.state = 'closing'
+    UNION ALL
     SELECT 'retention', 'info',
            format('%s; %s tables otherwise; %s legal holds',
                   COALESCE(v_setting.keep::text, 'for ever'),
