@@ -16,6 +16,8 @@ from typer.core import TyperGroup
 from audit_schema.errors import AuditSchemaError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import psycopg
 
     from audit_schema.reading import Change
@@ -270,6 +272,9 @@ def history(
     until: Until = None,
     limit: Limit = 100,
     before: Before = None,
+    include_archive: Annotated[
+        bool, typer.Option("--include-archive", help="Of one row, also what archives hold.")
+    ] = False,
     as_json: Json = False,
     url: Url = None,
 ) -> None:
@@ -279,9 +284,15 @@ def history(
     """
     from audit_schema import reading
 
+    if include_archive and key is None:
+        raise AuditSchemaError(
+            "--include-archive takes the key of one row; restore an archive "
+            "to read all of it: audit-schema archive restore --help"
+        )
+    source = _archives("history") if include_archive else reading
     options = {"since": since, "until": until, "before": before}
     with _connect(url) as connection:
-        changes = reading.history(connection, table, _key(key), limit=limit, **options)
+        changes = source.history(connection, table, _key(key), limit=limit, **options)
     _print_changes(changes, as_json)
 
 
@@ -406,6 +417,100 @@ def set_partitioning(
     with _connect(url) as connection:
         connection.execute(statement, [interval, premake])
     typer.echo(f"partitions by {interval}, {premake} ahead")
+
+
+archive = typer.Typer(
+    help="Archives of closed partitions as Parquet files: make, read back, load.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(archive, name="archive")
+
+Period = Annotated[
+    str | None, typer.Argument(help="A day in the period, such as 2026-03-01; default: all.")
+]
+
+
+@archive.command()
+def run(as_json: Json = False, url: Url = None) -> None:
+    """Archive each closed partition that is not, oldest first, and read it back from the storage.
+
+    Interrupted, it goes on with the same at the next run. Exit code 1 when what was read back is
+    not what was written. Where archives go: SELECT audit.set_archive('s3://bucket/folder').
+
+    Example: audit-schema archive run
+    """
+    from audit_schema import display
+
+    work = _archives("work")
+    with _connect(url) as connection:
+        done = [_told_archive(row, as_json) for row in work.run(connection, display.progress)]
+    _end_archives(done, as_json, "all closed partitions are archived")
+
+
+@archive.command()
+def verify(period: Period = None, as_json: Json = False, url: Url = None) -> None:
+    """Read archives back from the storage; exit code 1 when one is not as it was written.
+
+    What fails has no archive any more: retention keeps its events, the next run archives it anew.
+
+    Example: audit-schema archive verify 2026-03-01
+    """
+    from audit_schema import display
+
+    work = _archives("work")
+    with _connect(url) as connection:
+        found = work.written(connection, period)
+        connection.commit()
+        checked = (work.check(connection, row, display.progress) for row in found)
+        done = [_told_archive(row, as_json) for row in checked]
+    _end_archives(done, as_json, "no archives in this period" if period else "no archives")
+
+
+@archive.command(name="list")
+def list_archives(as_json: Json = False, url: Url = None) -> None:
+    """Show all archives and attempts at them.
+
+    Example: audit-schema archive list
+    """
+    from audit_schema import display
+
+    work = _archives("work")
+    with _connect(url) as connection:
+        rows = work.listed(connection)
+    if as_json:
+        _print_json(rows)
+    else:
+        shown = ("state", "events", "bytes", "url", "message")
+        display.print_table(
+            [{"period": work.period(row)} | {name: row[name] for name in shown} for row in rows],
+            {"verified": "green", "failed": "bold red"},
+        )
+
+
+@archive.command()
+def restore(
+    source: Annotated[str, typer.Argument(help="A day in the period, or URL of the file.")],
+    into: Annotated[str, typer.Option(help="Name of the new table as in SQL.")],
+    as_json: Json = False,
+    url: Url = None,
+) -> None:
+    """Load an archive as a new table with the columns of audit.event.
+
+    Needs the trail for a period only: the URL of a file can be loaded into any database.
+
+    Example: audit-schema archive restore 2026-03-01 --into public.event_2026_03
+    """
+    from audit_schema import display
+
+    work = _archives("work")
+    with _connect(url) as connection:
+        file = source if "/" in source else _archive_url(work.written(connection, source), source)
+        events = work.restore(connection, file, into, display.progress)
+    if as_json:
+        _print_json({"url": file, "table": into, "events": events})
+    else:
+        typer.echo(f"{into}: {events} events from {file}")
 
 
 @app.command()
@@ -549,6 +654,47 @@ def _json(what: str, text: str | None) -> Any:
         raise AuditSchemaError(
             f'the {what} {text!r} is not JSON ({error}); write \'{{"order_id": 17, "line": 2}}\''
         ) from error
+
+
+def _archives(name: str) -> ModuleType:
+    """Return a module of audit_schema.archive; a termination leaves through the clean-up, too."""
+    import signal
+    from importlib import import_module
+
+    try:
+        module = import_module(f"audit_schema.archive.{name}")
+    except ModuleNotFoundError as error:
+        raise AuditSchemaError(
+            f"archives need the package {error.name}; run  pip install 'audit-schema[archive]'"
+        ) from error
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    return module
+
+
+def _told_archive(row: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    """Return *row*; people see it as soon as it is there."""
+    if not as_json:
+        what = f"{row['events']} events, {row['bytes']} bytes" if row["sha256"] else ""
+        text = row["message"] if row["state"] == "failed" else what
+        typer.echo(f"{row['state']}: {row['url']}: {text}")
+    return row
+
+
+def _end_archives(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None:
+    if as_json:
+        _print_json(rows)
+    elif not rows:
+        typer.echo(nothing)
+    if any(row["state"] == "failed" for row in rows):
+        raise typer.Exit(1)
+
+
+def _archive_url(found: list[dict[str, Any]], period: str) -> str:
+    if not found:
+        raise AuditSchemaError(
+            f"no archive holds {period}\nHINT: See audit-schema archive list, or name the file."
+        )
+    return str(found[0]["url"])
 
 
 def _print_changes(changes: list[Change], as_json: bool) -> None:

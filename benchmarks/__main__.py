@@ -36,6 +36,7 @@ PARTS: Final = (
     "orm",
     "curves",
     "queries",
+    "archive",
     "sustained",
 )
 IN_ROUNDS: Final = {"capture", "transactions", "tpcb", "shapes", "storage", "profiles", "orm"}

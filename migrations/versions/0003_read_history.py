@@ -18,6 +18,10 @@ SQL: tuple[str, ...] = (
     "functions/set_retention.sql",
     "functions/place_hold.sql",
     "functions/release_hold.sql",
+    "functions/set_archive.sql",
+    "functions/start_archive.sql",
+    "functions/finish_archive.sql",
+    "functions/verify_archive.sql",
     "functions/_key_type.sql",
     "functions/_cast_key.sql",
     "views/change.sql",
@@ -42,7 +46,8 @@ DROP = """
 DROP FUNCTION
     audit.history, audit.transaction_changes, audit.actor_activity, audit.search, audit.status,
     audit.check, audit.grant_read, audit.revoke_read, audit.event_counts, audit.actor_counts,
-    audit.set_retention, audit.place_hold, audit.release_hold;
+    audit.set_retention, audit.place_hold, audit.release_hold, audit.set_archive,
+    audit.start_archive, audit.finish_archive, audit.verify_archive;
 DROP FUNCTION audit._as_change;
 DROP VIEW audit.column_change, audit.change;
 DROP FUNCTION

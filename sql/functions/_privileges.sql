@@ -24,7 +24,8 @@ AS $_privileges$
             'partition', 'legal_hold', 'baseline', 'maintenance_run']),
         ('administrator', ARRAY[
             'attach', 'detach', 'record_baseline', 'grant_read', 'revoke_read', 'set_retention',
-            'place_hold', 'release_hold', '_check_attachable', '_check_key', '_check_mode',
+            'place_hold', 'release_hold', 'set_archive', 'start_archive', 'finish_archive',
+            'verify_archive', 'archive', '_check_attachable', '_check_key', '_check_mode',
             '_check_policy', '_check_readable', '_is_unique_key', '_key_columns',
             '_foreign_casts', '_has_foreign_types', '_policy_argument', '_missing_triggers',
             '_trigger_definitions', '_lock_tracked_tables', '_register_table',

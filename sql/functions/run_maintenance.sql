@@ -21,7 +21,8 @@ DECLARE
     v_busy regclass[];
     v_notes text[] := '{}'::text[];
     v_failed boolean := false;
-    v_closing record;
+    v_is_failed boolean;
+    v_note text;
     v_run audit.maintenance_run;
 BEGIN
     IF pg_is_in_recovery() THEN
@@ -57,9 +58,9 @@ BEGIN
     END;
 
     BEGIN
-        SELECT * INTO v_closing FROM audit._close_partitions();
-        v_failed := v_failed OR v_closing.is_failed;
-        v_notes := v_notes || v_closing.message;
+        SELECT is_failed, message INTO v_is_failed, v_note FROM audit._close_partitions();
+        v_failed := v_failed OR v_is_failed;
+        v_notes := v_notes || v_note;
     EXCEPTION WHEN OTHERS THEN
         v_failed := true;
         v_notes := v_notes
@@ -86,7 +87,8 @@ BEGIN
     END;
     IF v_created = 0 THEN
         BEGIN
-            v_expired := audit._expire_events();
+            SELECT removed, message INTO v_expired, v_note FROM audit._expire_events();
+            v_notes := v_notes || v_note;
         EXCEPTION WHEN OTHERS THEN
             v_failed := true;
             v_notes := v_notes

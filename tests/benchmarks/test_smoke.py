@@ -99,6 +99,12 @@ def check_storage(result: dict[str, Any]) -> None:
         assert 50 < cells["heap: audit.event"] < 2000, action
 
 
+def check_archive(result: dict[str, Any]) -> None:
+    for run in result["runs"]:
+        assert run["file"] < run["table"]
+        assert all(step["megabytes"] < 300 for step in run["steps"].values())
+
+
 def check_profiles(result: dict[str, Any]) -> None:
     sizes = [
         result["figures"][name]["bulk INSERT"]["index_bytes"]["added"]
@@ -131,6 +137,7 @@ CHECKS = {
     "storage": check_storage,
     "profiles": check_profiles,
     "profile": check_profile,
+    "archive": check_archive,
 }
 
 

@@ -26,6 +26,10 @@ WRITE_FUNCTIONS = {
     "set_retention",
     "place_hold",
     "release_hold",
+    "set_archive",
+    "start_archive",
+    "finish_archive",
+    "verify_archive",
     "revoke_read",
     "record_baseline",
     "enable_ddl_capture",
@@ -59,7 +63,7 @@ EXECUTE = {
     "audit_reader": PUBLIC | READ_FUNCTIONS,
     "audit_admin": PUBLIC | READ_FUNCTIONS | WRITE_FUNCTIONS,
 }
-SELECT = {"app": set(), "audit_reader": READABLE, "audit_admin": READABLE}
+SELECT = {"app": set(), "audit_reader": READABLE, "audit_admin": READABLE | {"archive"}}
 
 
 @pytest.mark.parametrize("role", EXECUTE)

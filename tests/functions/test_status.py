@@ -16,6 +16,7 @@ ITEMS = [
     "partition backend",
     "last maintenance",
     "counts of events",
+    "archives",
     "partitions",
     "index profiles",
     "retention",

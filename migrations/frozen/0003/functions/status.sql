@@ -19,6 +19,13 @@ DECLARE
     v_renderer text := (SELECT CASE WHEN prosecdef THEN pg_get_userbyid(proowner) ELSE 'caller' END
                           FROM pg_proc WHERE oid = to_regproc('audit._row_to_jsonb'));
     v_partman boolean := audit._uses_partman();
+    v_late bigint := (SELECT count(*) FROM audit._unarchived() AS u
+                       WHERE u.to_time < now() - interval '2 days');
+    v_failed text := (SELECT min(a.message) FROM audit.archive AS a
+                       WHERE a.state = 'failed'
+                         AND NOT EXISTS (SELECT FROM audit.archive AS b
+                                          WHERE (b.from_time, b.to_time)
+                                                = (a.from_time, a.to_time) AND b.id > a.id));
     v_stray boolean := EXISTS (SELECT FROM audit.event_default);
     v_unguarded text := (SELECT string_agg(r::text, ', ' ORDER BY r::text)
                            FROM audit._unguarded() AS r);
@@ -73,7 +80,15 @@ BEGIN
               THEN format('end the transactions that are open since before %s: SELECT pid FROM '
                           'pg_locks, audit.counting WHERE virtualxid = ANY (open_transactions); '
                           'SELECT gid FROM pg_prepared_xacts;',
-                          date_trunc('second', v_counting.observed_at)) END))
+                          date_trunc('second', v_counting.observed_at)) END),
+        ('archives',
+         CASE WHEN v_setting.archive_url IS NULL THEN 'none'
+              WHEN v_late = 0 THEN 'of all closed partitions'
+              ELSE format('missing for %s closed partitions', v_late) END,
+         CASE WHEN v_failed IS NOT NULL THEN
+              format('audit-schema archive list; one failed: %s', v_failed)
+              WHEN v_late > 0 AND v_setting.archive_url IS NOT NULL THEN
+              'audit-schema archive run' END))
         AS s (item, value, remedy)
     UNION ALL
     SELECT 'partitions', 'info',
