@@ -34,6 +34,7 @@ SQL: tuple[str, ...] = (
     "functions/_policy_argument.sql",
     "functions/_trigger_definitions.sql",
     "functions/_missing_triggers.sql",
+    "functions/_stray_triggers.sql",
     "functions/_write_baseline.sql",
     "functions/record_baseline.sql",
     "functions/attach.sql",
@@ -70,6 +71,7 @@ UPDATE audit.setting SET captures_ddl = false;
 DROP FUNCTION
     audit.attach, audit.detach, audit.set_context, audit.enable_ddl_capture,
     audit.record_baseline, audit._write_baseline, audit._missing_triggers,
+    audit._stray_triggers,
     audit._trigger_definitions, audit._check_key, audit._check_mode, audit._check_attachable,
     audit._row_to_jsonb, audit._is_unique_key, audit._key_columns, audit._register_table,
     audit._unregister_table, audit._lock_tracked_tables, audit._row_key, audit._wide_row_key,

@@ -1,11 +1,13 @@
--- Write the row of a table in audit.tracked_table and return its id.
+-- Write the row of a table in audit.tracked_table and return its id, and whether the table was
+-- attached just so already: one look tells, for between two another session may have detached it.
 -- Called by audit.attach(). SECURITY DEFINER: an administrator attaches, only the owner writes
 -- our tables. A table that was detached, or dropped and made again, goes on under its old id. What
 -- is not the first time a table is attached, and changes something, is recorded in the trail.
 CREATE OR REPLACE FUNCTION audit._register_table(
     p_table regclass,
-    p_wanted audit.tracked_table)
-    RETURNS integer
+    p_wanted audit.tracked_table,
+    OUT id integer,
+    OUT is_same boolean)
     LANGUAGE plpgsql
     VOLATILE
     SECURITY DEFINER
@@ -15,6 +17,7 @@ DECLARE
     v_before audit.tracked_table;
     v_after audit.tracked_table;
 BEGIN
+    is_same := false;
     /* current_user is the owner here: who called is the role that was set, or who logged in */
     IF NOT has_table_privilege(COALESCE(NULLIF(current_setting('role'), 'none'), session_user),
                                p_table, 'TRIGGER') THEN
@@ -34,14 +37,18 @@ BEGIN
             k.truncated_rows)
            = (p_wanted.mode, p_wanted.key_columns, p_wanted.key_is_unique, p_wanted.policy,
               p_wanted.require_actor, p_wanted.enable_always, p_wanted.truncated_rows)
-       AND NOT EXISTS (SELECT FROM audit._missing_triggers(p_table, k));
+       AND NOT EXISTS (SELECT FROM audit._missing_triggers(p_table, k))
+       AND NOT EXISTS (SELECT FROM audit._stray_triggers(p_table));
     IF FOUND THEN
-        RETURN v_before.id;
+        id := v_before.id;
+        is_same := true;
+        RETURN;
     END IF;
 
     PERFORM audit._lock_tracked_tables();
     PERFORM audit._refresh_tracked_tables();
-    SELECT * INTO v_before FROM audit.tracked_table WHERE id = audit._tracked_table_id(p_table);
+    SELECT k.* INTO v_before
+      FROM audit.tracked_table AS k WHERE k.id = audit._tracked_table_id(p_table);
     IF NOT FOUND THEN
         INSERT INTO audit.tracked_table (
             schema_name, table_name, mode, key_columns, key_is_unique, policy, require_actor,
@@ -52,7 +59,8 @@ BEGIN
           FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
          WHERE c.oid = p_table
         RETURNING * INTO v_after;
-        RETURN v_after.id;
+        id := v_after.id;
+        RETURN;
     END IF;
 
     UPDATE audit.tracked_table AS k
@@ -78,10 +86,11 @@ BEGIN
          WHERE tracked_table_id = v_before.id AND v_before.detached_at IS NOT NULL;
         PERFORM audit._record_act(v_before.id, 'attach', to_jsonb(v_before), to_jsonb(v_after));
     END IF;
-    RETURN v_before.id;
+    id := v_before.id;
 END;
 $_register_table$;
 
 COMMENT ON FUNCTION audit._register_table(regclass, audit.tracked_table) IS
-    'Internal: write the row of a table in audit.tracked_table; returns its id.';
+    'Internal: write the row of a table in audit.tracked_table; returns its id and whether the '
+    'table was attached so already.';
 REVOKE ALL ON FUNCTION audit._register_table(regclass, audit.tracked_table) FROM PUBLIC;

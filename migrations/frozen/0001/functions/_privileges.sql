@@ -28,6 +28,7 @@ AS $_privileges$
             'verify_archive', 'archive', '_check_attachable', '_check_key', '_check_mode',
             '_check_policy', '_check_readable', '_is_unique_key', '_key_columns',
             '_foreign_casts', '_has_foreign_types', '_policy_argument', '_missing_triggers',
+            '_stray_triggers',
             '_trigger_definitions', '_lock_tracked_tables', '_register_table',
             '_unregister_table', '_row_to_jsonb', '_write_baseline', 'capture_row',
             'capture_insert', 'capture_update', 'capture_delete', 'capture_truncate',

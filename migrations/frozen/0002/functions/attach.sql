@@ -25,6 +25,7 @@ DECLARE
     v_mode text;
     v_key_columns text[];
     v_id integer;
+    v_is_same boolean;
     v_tracked audit.tracked_table;
     v_trigger name;
     v_definition text;
@@ -45,30 +46,21 @@ BEGIN
     IF v_tracked.truncated_rows THEN
         PERFORM audit._check_readable(p_table);
     END IF;
-    v_id := audit._register_table(p_table, v_tracked);
-    SELECT * INTO STRICT v_tracked FROM audit.tracked_table WHERE id = v_id;
-
-    /* a trigger of ours under another name would record everything twice */
-    FOR v_trigger IN
-        SELECT t.tgname FROM pg_trigger AS t
-         WHERE t.tgrelid = p_table AND t.tgparentid = 0
-           AND t.tgfoid IN (SELECT p.oid FROM pg_proc AS p
-                             WHERE p.pronamespace = 'audit'::regnamespace
-                               AND p.proname LIKE 'capture\_%')
-           AND t.tgname NOT IN (
-               '_audit_insert', '_audit_update', '_audit_delete', '_audit_truncate')
-    LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', v_trigger, p_table);
-    END LOOP;
-    FOR v_definition IN
-        SELECT * FROM audit._missing_triggers(p_table, v_tracked)
-    LOOP
-        EXECUTE overlay(v_definition PLACING 'CREATE OR REPLACE' FROM 1 FOR 6);
-        IF v_tracked.enable_always THEN
-            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', p_table,
-                           substring(v_definition FROM 'CREATE TRIGGER (\w+)'));
-        END IF;
-    END LOOP;
+    SELECT r.id, r.is_same INTO v_id, v_is_same
+      FROM audit._register_table(p_table, v_tracked) AS r;
+    IF NOT v_is_same THEN
+        SELECT * INTO STRICT v_tracked FROM audit.tracked_table WHERE id = v_id;
+        FOR v_trigger IN SELECT * FROM audit._stray_triggers(p_table) LOOP
+            EXECUTE format('DROP TRIGGER %I ON %s', v_trigger, p_table);
+        END LOOP;
+        FOR v_definition IN SELECT * FROM audit._missing_triggers(p_table, v_tracked) LOOP
+            EXECUTE overlay(v_definition PLACING 'CREATE OR REPLACE' FROM 1 FOR 6);
+            IF v_tracked.enable_always THEN
+                EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', p_table,
+                               substring(v_definition FROM 'CREATE TRIGGER (\w+)'));
+            END IF;
+        END LOOP;
+    END IF;
     IF p_baseline THEN
         WHILE audit.record_baseline(p_table) > 0 LOOP
             NULL;
