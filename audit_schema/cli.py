@@ -7,38 +7,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from audit_schema.archive import command as archive
+from audit_schema.command import Group, Json, Url, connect, fetch_row, fetch_rows, print_json
 from audit_schema.errors import AuditSchemaError
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-    import psycopg
-
     from audit_schema.reading import Change
 
 
-class _Group(TyperGroup):
-    """Turns what a command raises into one message on stderr and exit code 2."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            message = _message(error)
-            if message is None:
-                raise
-            typer.echo(f"error: {message}", err=True)
-            raise typer.Exit(2) from None
-
-
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     help="An audit trail kept by PostgreSQL itself: install it, attach tables, read history.",
     no_args_is_help=True,
     add_completion=False,
@@ -46,15 +28,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Url = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="Like postgresql://user@host/database; default: DATABASE_URL, else libpq's PGHOST, "
-        "PGUSER, PGDATABASE, PGSERVICE, …",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.add_typer(archive.app, name="archive")
+
 Tables = Annotated[list[str], typer.Argument(help="Tables as in SQL: orders, 'shop.\"Order\"'.")]
 Since = Annotated[
     str | None, typer.Option(help="From this time on; default: the last 90 days. -infinity: all.")
@@ -175,7 +150,7 @@ def attach(
         "enable_always": enable_always,
         "truncated_rows": truncated_rows,
     }
-    with _connect(url) as connection:
+    with connect(url) as connection:
         for table in tables:
             connection.execute(statement, {"table": table, **arguments})
     typer.echo(f"attached: {', '.join(tables)}")
@@ -198,16 +173,16 @@ def baseline(
 
     expected = "SELECT reltuples::bigint AS rows FROM pg_class WHERE oid = %s::regclass"
     statement = "SELECT audit.record_baseline(p_table => %s::regclass, p_limit => %s) AS rows"
-    with _connect(url) as connection:
+    with connect(url) as connection:
         connection.autocommit = True
-        total = _row(connection, expected, [table])["rows"]
+        total = fetch_row(connection, expected, [table])["rows"]
         with display.progress(table, total if total > 0 else None) as advance:
             done = 0
-            while rows := _row(connection, statement, [table, batch])["rows"]:
+            while rows := fetch_row(connection, statement, [table, batch])["rows"]:
                 done += rows
                 advance(rows)
     if as_json:
-        _print_json({"table": table, "rows": done})
+        print_json({"table": table, "rows": done})
     else:
         typer.echo(f"{table}: {done} rows recorded")
 
@@ -218,9 +193,11 @@ def detach(tables: Tables, url: Url = None) -> None:
 
     Example: audit-schema detach orders
     """
-    with _connect(url) as connection:
+    with connect(url) as connection:
         for table in tables:
-            row = _row(connection, "SELECT audit.detach(p_table => %s::regclass) AS found", [table])
+            row = fetch_row(
+                connection, "SELECT audit.detach(p_table => %s::regclass) AS found", [table]
+            )
             typer.echo(f"{table}: {'detached' if row['found'] else 'was not attached'}")
 
 
@@ -230,10 +207,10 @@ def status(as_json: Json = False, url: Url = None) -> None:
 
     Example: audit-schema status
     """
-    with _connect(url) as connection:
-        rows = _rows(connection, "SELECT item, state, value, remedy FROM audit.status()")
+    with connect(url) as connection:
+        rows = fetch_rows(connection, "SELECT item, state, value, remedy FROM audit.status()")
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         _print_states(rows)
     if any(row["state"] == "warning" for row in rows):
@@ -249,10 +226,10 @@ def check(as_json: Json = False, url: Url = None) -> None:
 
     Example: audit-schema check --json
     """
-    with _connect(url) as connection:
-        rows = _rows(connection, "SELECT subject, problem, remedy FROM audit.check()")
+    with connect(url) as connection:
+        rows = fetch_rows(connection, "SELECT subject, problem, remedy FROM audit.check()")
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     elif rows:
         _print_states(rows)
     else:
@@ -289,9 +266,9 @@ def history(
             "--include-archive takes the key of one row; restore an archive "
             "to read all of it: audit-schema archive restore --help"
         )
-    source = _archives("history") if include_archive else reading
+    source = archive.load("history") if include_archive else reading
     options = {"since": since, "until": until, "before": before}
-    with _connect(url) as connection:
+    with connect(url) as connection:
         changes = source.history(connection, table, _key(key), limit=limit, **options)
     _print_changes(changes, as_json)
 
@@ -308,7 +285,7 @@ def transaction(
     """
     from audit_schema import reading
 
-    with _connect(url) as connection:
+    with connect(url) as connection:
         changes = reading.transaction_changes(connection, transaction_id)
     _print_changes(changes, as_json)
 
@@ -330,7 +307,7 @@ def activity(
     from audit_schema import reading
 
     options = {"since": since, "until": until, "before": before}
-    with _connect(url) as connection:
+    with connect(url) as connection:
         changes = reading.actor_activity(connection, actor, limit=limit, **options)
     _print_changes(changes, as_json)
 
@@ -355,7 +332,7 @@ def search(
     from audit_schema import reading
 
     options = {"since": since, "until": until, "before": before}
-    with _connect(url) as connection:
+    with connect(url) as connection:
         changes = reading.search(
             connection,
             _json("option --new-values", new_values),
@@ -372,19 +349,22 @@ def maintain(as_json: Json = False, url: Url = None) -> None:
 
     For any scheduler, every hour.
 
-    Goes on until all rows of the DEFAULT partition are at home, each run in its own transaction.
+    Goes on until all rows of the DEFAULT partition are at home and what is older than it is kept is
+    removed, each run in its own transaction.
 
     Example: audit-schema maintain
     """
     from audit_schema import display
 
     statement = "SELECT * FROM audit.run_maintenance()"
-    with _connect(url, notices=False) as connection:
+    with connect(url, notices=False) as connection:
         connection.autocommit = True
-        runs = [_row(connection, statement)]
+        runs = [fetch_row(connection, statement)]
         with display.progress("rows brought home", runs[0]["rows_left"] or None) as advance:
-            while runs[-1]["status"] == "ok" and runs[-1]["rows_moved"]:
-                runs.append(_row(connection, statement))
+            while runs[-1]["status"] == "ok" and (
+                runs[-1]["rows_moved"] or runs[-1]["events_expired"]
+            ):
+                runs.append(fetch_row(connection, statement))
                 advance(runs[-1]["rows_moved"] or 0)
     sums = {
         name: sum(run[name] or 0 for run in runs)
@@ -392,12 +372,12 @@ def maintain(as_json: Json = False, url: Url = None) -> None:
     }
     row = {**runs[-1], **sums, "started_at": runs[0]["started_at"]}
     if as_json:
-        _print_json(row)
+        print_json(row)
     else:
         messages = "".join(f"; {run['message']}" for run in runs if run["message"])
         typer.echo(
             f"maintenance {row['status']}: {row['partitions_created']} partitions created, "
-            f"{row['rows_moved']} rows moved{messages}"
+            f"{row['rows_moved']} rows moved, {row['events_expired']} events expired{messages}"
         )
     if row["status"] == "failed":
         raise typer.Exit(1)
@@ -414,103 +394,9 @@ def set_partitioning(
     Example: audit-schema set-partitioning week 8
     """
     statement = "SELECT audit.set_partitioning(p_interval => %s, p_premake => %s)"
-    with _connect(url) as connection:
+    with connect(url) as connection:
         connection.execute(statement, [interval, premake])
     typer.echo(f"partitions by {interval}, {premake} ahead")
-
-
-archive = typer.Typer(
-    help="Archives of closed partitions as Parquet files: make, read back, load.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
-app.add_typer(archive, name="archive")
-
-Period = Annotated[
-    str | None, typer.Argument(help="A day in the period, such as 2026-03-01; default: all.")
-]
-
-
-@archive.command()
-def run(as_json: Json = False, url: Url = None) -> None:
-    """Archive each closed partition that is not, oldest first, and read it back from the storage.
-
-    Interrupted, it goes on with the same at the next run. Exit code 1 when what was read back is
-    not what was written. Where archives go: SELECT audit.set_archive('s3://bucket/folder').
-
-    Example: audit-schema archive run
-    """
-    from audit_schema import display
-
-    work = _archives("work")
-    with _connect(url) as connection:
-        done = [_told_archive(row, as_json) for row in work.run(connection, display.progress)]
-    _end_archives(done, as_json, "all closed partitions are archived")
-
-
-@archive.command()
-def verify(period: Period = None, as_json: Json = False, url: Url = None) -> None:
-    """Read archives back from the storage; exit code 1 when one is not as it was written.
-
-    What fails has no archive any more: retention keeps its events, the next run archives it anew.
-
-    Example: audit-schema archive verify 2026-03-01
-    """
-    from audit_schema import display
-
-    work = _archives("work")
-    with _connect(url) as connection:
-        found = work.written(connection, period)
-        connection.commit()
-        checked = (work.check(connection, row, display.progress) for row in found)
-        done = [_told_archive(row, as_json) for row in checked]
-    _end_archives(done, as_json, "no archives in this period" if period else "no archives")
-
-
-@archive.command(name="list")
-def list_archives(as_json: Json = False, url: Url = None) -> None:
-    """Show all archives and attempts at them.
-
-    Example: audit-schema archive list
-    """
-    from audit_schema import display
-
-    work = _archives("work")
-    with _connect(url) as connection:
-        rows = work.listed(connection)
-    if as_json:
-        _print_json(rows)
-    else:
-        shown = ("state", "events", "bytes", "url", "message")
-        display.print_table(
-            [{"period": work.period(row)} | {name: row[name] for name in shown} for row in rows],
-            {"verified": "green", "failed": "bold red"},
-        )
-
-
-@archive.command()
-def restore(
-    source: Annotated[str, typer.Argument(help="A day in the period, or URL of the file.")],
-    into: Annotated[str, typer.Option(help="Name of the new table as in SQL.")],
-    as_json: Json = False,
-    url: Url = None,
-) -> None:
-    """Load an archive as a new table with the columns of audit.event.
-
-    Needs the trail for a period only: the URL of a file can be loaded into any database.
-
-    Example: audit-schema archive restore 2026-03-01 --into public.event_2026_03
-    """
-    from audit_schema import display
-
-    work = _archives("work")
-    with _connect(url) as connection:
-        file = source if "/" in source else _archive_url(work.written(connection, source), source)
-        events = work.restore(connection, file, into, display.progress)
-    if as_json:
-        _print_json({"url": file, "table": into, "events": events})
-    else:
-        typer.echo(f"{into}: {events} events from {file}")
 
 
 @app.command()
@@ -524,7 +410,7 @@ def set_index_profile(
     Example: audit-schema set-index-profile standard search
     """
     statement = "SELECT audit.set_index_profile(p_hot => %s, p_closed => %s)"
-    with _connect(url) as connection:
+    with connect(url) as connection:
         connection.execute(statement, [hot, closed])
     typer.echo(f"indexes: {hot} while written to, {closed} once closed")
 
@@ -538,7 +424,7 @@ def set_partition_backend(
 
     Example: audit-schema set-partition-backend pg_partman
     """
-    with _connect(url) as connection:
+    with connect(url) as connection:
         connection.execute("SELECT audit.set_partition_backend(p_backend => %s)", [backend])
     typer.echo(f"partitions made by {backend}")
 
@@ -594,52 +480,6 @@ def bench(
     command.run(url, rows=rows, rounds=rounds, peers=peer or (), as_json=as_json)
 
 
-def _message(error: Exception) -> str | None:
-    """Return what to tell about an error that a user can cause; None for a fault of ours."""
-    import psycopg
-    import sqlalchemy
-
-    from audit_schema.local_server import LocalServerError
-
-    if isinstance(error, sqlalchemy.exc.DBAPIError):
-        error = error.orig if isinstance(error.orig, Exception) else error
-    if isinstance(error, psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedFunction):
-        return f"{error.diag.message_primary}\nHINT: Install it first: audit-schema upgrade"
-    if isinstance(error, psycopg.Error):
-        text = error.diag.message_primary or str(error).strip()
-        return text + (f"\nHINT: {error.diag.message_hint}" * bool(error.diag.message_hint))
-    return str(error) if isinstance(error, AuditSchemaError | LocalServerError) else None
-
-
-def _connect(url: str | None, *, notices: bool = True) -> psycopg.Connection[Any]:
-    from audit_schema.database import connect
-
-    connection = connect(url, application_name="audit-schema")
-    if notices:
-        connection.add_notice_handler(_print_notice)
-    return connection
-
-
-def _print_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
-    hint = f"\nHINT: {diagnostic.message_hint}" * bool(diagnostic.message_hint)
-    typer.echo(f"{diagnostic.severity}: {diagnostic.message_primary}{hint}", err=True)
-
-
-def _rows(
-    connection: psycopg.Connection[Any], statement: Any, arguments: Iterable[Any] = ()
-) -> list[dict[str, Any]]:
-    from psycopg.rows import dict_row
-
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement, list(arguments)).fetchall()
-
-
-def _row(
-    connection: psycopg.Connection[Any], statement: str, arguments: Iterable[Any] = ()
-) -> dict[str, Any]:
-    return _rows(connection, statement, arguments)[0]
-
-
 def _key(text: str | None) -> Any:
     """A JSON object is a key of several columns; anything else is the value itself."""
     if text is None or not text.lstrip().startswith("{"):
@@ -656,52 +496,11 @@ def _json(what: str, text: str | None) -> Any:
         ) from error
 
 
-def _archives(name: str) -> ModuleType:
-    """Return a module of audit_schema.archive; a termination leaves through the clean-up, too."""
-    import signal
-    from importlib import import_module
-
-    try:
-        module = import_module(f"audit_schema.archive.{name}")
-    except ModuleNotFoundError as error:
-        raise AuditSchemaError(
-            f"archives need the package {error.name}; run  pip install 'audit-schema[archive]'"
-        ) from error
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    return module
-
-
-def _told_archive(row: dict[str, Any], as_json: bool) -> dict[str, Any]:
-    """Return *row*; people see it as soon as it is there."""
-    if not as_json:
-        what = f"{row['events']} events, {row['bytes']} bytes" if row["sha256"] else ""
-        text = row["message"] if row["state"] == "failed" else what
-        typer.echo(f"{row['state']}: {row['url']}: {text}")
-    return row
-
-
-def _end_archives(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None:
-    if as_json:
-        _print_json(rows)
-    elif not rows:
-        typer.echo(nothing)
-    if any(row["state"] == "failed" for row in rows):
-        raise typer.Exit(1)
-
-
-def _archive_url(found: list[dict[str, Any]], period: str) -> str:
-    if not found:
-        raise AuditSchemaError(
-            f"no archive holds {period}\nHINT: See audit-schema archive list, or name the file."
-        )
-    return str(found[0]["url"])
-
-
 def _print_changes(changes: list[Change], as_json: bool) -> None:
     from audit_schema import display
 
     if as_json:
-        _print_json(display.as_dicts(changes))
+        print_json(display.as_dicts(changes))
     else:
         display.print_changes(changes)
 
@@ -710,9 +509,3 @@ def _print_states(rows: list[dict[str, Any]]) -> None:
     from audit_schema import display
 
     display.print_table(rows, display.STATES)
-
-
-def _print_json(value: object) -> None:
-    from audit_schema import display
-
-    typer.echo(display.dumps(value, indent=2))

@@ -1,9 +1,9 @@
--- Lock the trail to attach or drop partitions: try five times for as long as lock_timeout, and let
--- writers pass between. p_mode is for audit.event:
+-- Lock the trail to attach, detach or drop partitions: try five times for as long as lock_timeout,
+-- and let writers pass between. p_mode is for audit.event:
 --   SHARE UPDATE EXCLUSIVE  for partitions ahead; writers go on;
 --   SHARE ROW EXCLUSIVE     for partitions whose rows go to DEFAULT now: a writer who waited for
 --                           DEFAULT would be refused there afterwards, so he waits here;
---   ACCESS EXCLUSIVE        to drop partitions.
+--   ACCESS EXCLUSIVE        to detach and drop partitions.
 CREATE OR REPLACE FUNCTION audit._lock_partitions(p_mode text)
     RETURNS void
     LANGUAGE plpgsql

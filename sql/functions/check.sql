@@ -38,14 +38,16 @@ AS $check$
            'audit.history() does not find all rows', 'SELECT audit.rehash_rows();'
       FROM audit.setting AS s WHERE s.hash_sample <> audit._hash_sample()
     UNION ALL
-    SELECT DISTINCT 'role ' || r.role, 'it was granted to read tables, and cannot'
+    SELECT 'role ' || r.role, 'it was granted to read tables, and cannot'
            || CASE WHEN p.oid IS NULL THEN ': there is no such role' ELSE '' END,
            CASE WHEN p.oid IS NULL THEN format('SELECT audit.revoke_read(NULL, %L);', r.role)
-                ELSE format('SELECT audit.grant_read(..., %L); or audit.revoke_read(NULL, %L);',
-                            r.role, r.role) END
+                ELSE string_agg(format('SELECT audit.grant_read(%L, %L);',
+                    format('%I.%I', k.schema_name, k.table_name), r.role), ' ' ORDER BY k.id) END
       FROM audit.table_reader AS r
+      JOIN audit.tracked_table AS k ON k.id = r.tracked_table_id
       LEFT JOIN pg_roles AS p ON p.rolname = r.role
      WHERE has_table_privilege(p.oid, 'audit.event', 'SELECT') IS NOT TRUE
+     GROUP BY r.role, p.oid
     UNION ALL
     SELECT s.item, s.value, s.remedy FROM audit.status() AS s
      WHERE s.state = 'warning' AND s.item <> 'attached tables'

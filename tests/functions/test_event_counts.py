@@ -133,8 +133,8 @@ def begin_late(connection: Connection) -> None:
         """)
 
 
-def assert_waits(db: Connection, late: Connection, finish: Callable[[], object]) -> None:
-    """Assert that nothing is counted before *late* is finished, and then everything."""
+def assert_waits(db: Connection, finish: Callable[[], object]) -> None:
+    """Assert that nothing is counted before the open transaction is finished, then all."""
     maintain(db, 4)
     assert value(db, KEPT) == 0
     finish()
@@ -153,7 +153,7 @@ def test_an_open_transaction_keeps_its_hours_from_being_counted(database: Databa
         late.execute("SELECT 1")  # no xid yet
         maintain(db)
         begin_late(late)
-        assert_waits(db, late, late.commit)
+        assert_waits(db, late.commit)
 
 
 @pytest.mark.parametrize("look", ["before", "after"])
@@ -175,7 +175,7 @@ def test_a_prepared_transaction_keeps_its_hours_from_being_counted(
         late.execute("PREPARE TRANSACTION 'late'")
         late.autocommit = True
         maintain(db)
-        assert_waits(db, late, lambda: late.execute("COMMIT PREPARED 'late'"))
+        assert_waits(db, lambda: late.execute("COMMIT PREPARED 'late'"))
 
 
 def test_transactions_that_begin_later_hold_nothing_up(database: Database) -> None:

@@ -251,7 +251,7 @@ def test_after_drop_owned_it_reads_nothing_until_granted_again(
     assert problem["subject"] == "role clerk"
     with database.connect("clerk") as clerk:
         refused(clerk, errors.InsufficientPrivilege, "SELECT * FROM audit.change")
-        assert value(shop, "SELECT audit.grant_read('app_data.orders', 'clerk')") is False
+        assert value(shop, problem["remedy"].removesuffix(";")) is False
         shop.execute("GRANT USAGE ON SCHEMA app_data TO clerk")
         shop.commit()
         assert value(clerk, "SELECT count(*) FROM audit.change") > 0

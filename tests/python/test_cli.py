@@ -166,6 +166,26 @@ def test_maintain_goes_on_until_all_rows_are_home(command: Command, database: Da
     assert {name: found[name] for name in wanted} == wanted
 
 
+def test_maintain_goes_on_until_nothing_more_expires(command: Command, database: Database) -> None:
+    with database.connect("postgres", autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (id int PRIMARY KEY); SELECT audit.attach('t')")
+        connection.execute("""
+            INSERT INTO audit.event (started_at, occurred_at, xid, tracked_table_id, action)
+            SELECT now() - y * interval '1 year', now(), 1, 1, 'truncate'
+              FROM generate_series(1, 3) AS y
+        """)
+        command("maintain")
+        connection.execute("""
+            UPDATE audit.counting SET settled_to = date_trunc('day', now()),
+                                      counted_to = date_trunc('day', now());
+            SELECT audit.set_retention('30 days');
+        """)
+        connection.execute("DELETE FROM audit.maintenance_run")
+        assert "0 rows moved, 3 events expired" in command("maintain").stdout
+        runs = connection.execute("SELECT events_expired FROM audit.maintenance_run ORDER BY id")
+        assert runs.fetchall() == [(1,), (1,), (1,), (0,)]
+
+
 def test_set_partition_backend(command: Command) -> None:
     assert command("set-partition-backend", "native").stdout == "partitions made by native\n"
 

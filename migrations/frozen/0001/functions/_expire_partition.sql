@@ -15,7 +15,6 @@ CREATE OR REPLACE FUNCTION audit._expire_partition(
     SET jit = off
 AS $_expire_partition$
 DECLARE
-    c_attempts CONSTANT integer := 5;
     c_expired CONSTANT text :=
         '%1$I.tracked_table_id = ANY ($1) AND NOT EXISTS (SELECT FROM audit.legal_hold AS h '
         'WHERE h.released_at IS NULL '
@@ -57,17 +56,8 @@ BEGIN
                 'from_time', p_from, 'to_time', p_to, 'events', t.events), NULL)
        FROM jsonb_each(v_expired) AS t (id, events);
 
-    FOR v_attempt IN 1 .. c_attempts LOOP
-        BEGIN
-            EXECUTE format('ALTER TABLE audit.event DETACH PARTITION audit.%I', p_partition);
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            IF v_attempt = c_attempts THEN
-                RAISE;
-            END IF;
-            PERFORM pg_sleep(0.1 * v_attempt);
-        END;
-    END LOOP;
+    PERFORM audit._lock_partitions('ACCESS EXCLUSIVE');
+    EXECUTE format('ALTER TABLE audit.event DETACH PARTITION audit.%I', p_partition);
     EXECUTE format('DROP TABLE audit.%I', p_partition);
     IF v_kept > 0 THEN
         EXECUTE format('ALTER TABLE audit.%I RENAME TO %I', v_copy, p_partition);
